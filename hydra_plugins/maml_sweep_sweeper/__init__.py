@@ -1,0 +1,1 @@
+"""The sweeper plugin of maml_sweep."""

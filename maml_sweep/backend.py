@@ -1,0 +1,43 @@
+"""TensorFlow, imported when first used, and the threads it runs on.
+
+Every module writes ``from maml_sweep.backend import tf``. The import then costs nothing until an
+attribute of ``tf`` is read, so that ``--help``, the sweeper and the analysis start at once, and a
+worker can choose its device and threads before TensorFlow looks at the machine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+class _LazyTensorFlow:
+    """Stands for the module ``tensorflow`` and imports it at the first attribute read."""
+
+    def __getattr__(self, name: str) -> Any:
+        if "tensorflow" not in sys.modules:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+            with _quiet_stderr():
+                importlib.import_module("tensorflow")
+        return getattr(sys.modules["tensorflow"], name)
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Drops what native code writes while TensorFlow loads; its log level is not yet obeyed."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+tf: Any = _LazyTensorFlow()

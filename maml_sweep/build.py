@@ -1,0 +1,89 @@
+"""From a trial's configuration to the objects that train it; reads no TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from maml_sweep.algorithms.base import Algorithm
+from maml_sweep.errors import InputError
+from maml_sweep.models.base import Model
+from maml_sweep.tasks.base import Task
+from maml_sweep.training import settings
+from maml_sweep.training.settings import Settings
+
+KNOBS = ("inner_lr", "inner_steps", "inner_clip")  # runtime arrays of every algorithm
+
+
+class Components(NamedTuple):
+    """What a trial is made of."""
+
+    task: Task
+    model: Model
+    algorithm: Algorithm
+    settings: Settings
+
+
+def components(config: DictConfig) -> Components:
+    """Builds and checks everything a trial's configuration names.
+
+    Raises:
+      InputError: a value that is out of range or does not fit another.
+    """
+    task = _instantiate("task", config.task)
+    model = _instantiate("model", config.model, input_shape=task.input_shape, outputs=task.outputs)
+    algorithm = _instantiate("algorithm", config.algorithm)
+    return Components(task, model, algorithm, settings.read(config, algorithm))
+
+
+def _instantiate(group: str, node: DictConfig, **arguments: Any) -> Any:
+    try:
+        return instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        if cause is not None:
+            raise cause from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{group}: cannot build {node.get('_target_')}: {reason}") from None
+
+
+class Structure(NamedTuple):
+    """What needs a compiled program of its own: trials that agree in it can share a pack.
+
+    Attributes:
+      description: task, model, algorithm and precision, without what is a runtime array.
+      bound: inner steps to unroll in training.
+      eval_bound: inner steps to unroll in evaluation.
+    """
+
+    description: str
+    bound: int
+    eval_bound: int
+
+
+def structure(config: DictConfig, bound: int) -> Structure:
+    """A trial's structure.
+
+    Args:
+      config: the trial's composition.
+      bound: the most inner steps that trials of its kind may take.
+    """
+    parts = {
+        group: OmegaConf.to_container(config[group], resolve=True)
+        for group in ("task", "model", "algorithm")
+    }
+    for knob in KNOBS[:2]:
+        parts["algorithm"].pop(knob, None)
+    # Whether gradients are clipped is in the program; where, is not.
+    if parts["algorithm"].get("inner_clip") is not None:
+        parts["algorithm"]["inner_clip"] = True
+    training = config.training
+    parts["training"] = {key: training[key] for key in ("precision", "max_loss")}
+    eval_bound = bound if training.eval_steps is None else training.eval_steps
+    return Structure(json.dumps(parts, sort_keys=True), bound, eval_bound)

@@ -1,0 +1,194 @@
+"""The typed schema of the configuration, registered in Hydra's ConfigStore.
+
+Every option of every group is a dataclass: a wrong key or type is refused by name while the
+configuration is composed. A user's own option is a yaml file in conf/ (or in a folder given by
+`--config-dir`) with a `_target_` and keys of its own; it may start from one of these by naming it
+in its defaults list. The values themselves are checked by `maml_sweep.build`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class Sinusoid:
+    """task=sinusoid: sine waves to be fitted from a few points."""
+
+    _target_: str = "maml_sweep.tasks.Sinusoid"
+    shots: int = 10
+    queries: int = 10
+    amplitude: list[float] = field(default_factory=lambda: [0.1, 5.0])
+    phase: list[float] = field(default_factory=lambda: [0.0, math.pi])  # radians
+    domain: list[float] = field(default_factory=lambda: [-5.0, 5.0])
+
+
+@dataclass
+class Glyphs:
+    """task=glyphs: characters of scripts never seen in training, embedded in the package."""
+
+    _target_: str = "maml_sweep.tasks.Glyphs"
+    ways: int = 5
+    shots: int = 1
+    queries: int = 15
+    root: str | None = None  # unused: tasks with files of their own read it
+
+
+@dataclass
+class MLP:
+    """model=mlp: dense layers."""
+
+    _target_: str = "maml_sweep.models.MLP"
+    widths: list[int] = field(default_factory=lambda: [40, 40])
+    activation: str = "relu"
+
+
+@dataclass
+class Conv4:
+    """model=conv4: four convolutional blocks."""
+
+    _target_: str = "maml_sweep.models.Conv4"
+    filters: int = 32
+    downsample: str = "max_pool"  # or stride
+    norm: str = "transductive"  # or support
+
+
+@dataclass
+class MAML:
+    """algorithm=maml: the inner loop of Finn et al. 2017."""
+
+    _target_: str = "maml_sweep.algorithms.MAML"
+    inner_lr: float = 0.01  # alpha
+    inner_steps: int = 1
+    first_order: bool = False
+    inner_clip: float | None = None  # norm of one task's inner gradient
+
+
+@dataclass
+class Optimizer:
+    """What every meta-optimizer has."""
+
+    kind: str = MISSING
+    meta_lr: float = 1e-3  # beta
+    schedule: str = "constant"  # or cosine: beta falls to 0 over the iterations
+    clip: float | None = None  # norm of the outer gradient
+
+
+@dataclass
+class Adam(Optimizer):
+    """optimizer=adam."""
+
+    kind: str = "adam"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+
+@dataclass
+class AdamW(Adam):
+    """optimizer=adamw: Adam with decoupled weight decay."""
+
+    kind: str = "adamw"
+    weight_decay: float = 1e-2
+
+
+@dataclass
+class SGD(Optimizer):
+    """optimizer=sgd."""
+
+    kind: str = "sgd"
+    momentum: float = 0.0
+    nesterov: bool = False
+
+
+@dataclass
+class Training:
+    """How long one trial trains, and how it is judged."""
+
+    meta_batch_size: int = 25  # tasks a meta-iteration
+    iterations: int = 2000
+    budget: str = "iterations"  # or tasks: each trial sees iterations * reference_meta_batch_size
+    reference_meta_batch_size: int = 25
+    report_every: int = 100  # meta-iterations between rungs
+    validation_tasks: int = 200
+    eval_steps: int | None = None  # null: the trial's own inner steps
+    test: bool = False
+    test_tasks: int = 600
+    precision: str = "float32"  # or float64
+    max_loss: float = 1e6  # a query loss above it counts as divergence
+
+
+@dataclass
+class Pack:
+    """How many trials a worker trains at once."""
+
+    size: int | str = "auto"
+
+
+@dataclass
+class Device:
+    """The machine; null: the device decides."""
+
+    inter_op: int | None = None
+    intra_op: int | None = None
+    compile: bool | None = None
+
+
+@dataclass
+class Study:
+    """The sweep: its name, budget and storage."""
+
+    name: str | None = None  # null: <task>-<model>-<algorithm>-<time>
+    n_trials: int = 32
+    timeout: float | None = None  # seconds
+    storage: str | None = None  # null: SQLite in the study's folder
+    repeats: int = 1  # trial seeds an objective is averaged over
+    enqueue: list[dict[str, Any]] = field(default_factory=list)
+    max_retries: int = 3
+
+
+@dataclass
+class Config:
+    """Everything but Hydra's own node; the groups are filled by the defaults list."""
+
+    seed: int = 0
+    trial_seed: int | None = None  # null: derived from the seed and the slot
+    workers: int = 1
+    workers_per_device: int = 1
+    task: Any = MISSING
+    model: Any = MISSING
+    algorithm: Any = MISSING
+    optimizer: Any = MISSING
+    training: Training = field(default_factory=Training)
+    pack: Pack = field(default_factory=Pack)
+    device: Device = field(default_factory=Device)
+    study: Study = field(default_factory=Study)
+    sampler: Any = MISSING
+    pruner: Any = MISSING
+
+
+GROUPS: dict[str, dict[str, Any]] = {
+    "task": {"sinusoid": Sinusoid, "glyphs": Glyphs},
+    "model": {"mlp": MLP, "conv4": Conv4},
+    "algorithm": {"maml": MAML},
+    "optimizer": {"adam": Adam, "adamw": AdamW, "sgd": SGD},
+}
+
+
+def register() -> None:
+    """Stores the schema; calling it again changes nothing."""
+    from maml_sweep.config_search import PRUNERS, SAMPLERS
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config, provider="maml_sweep")
+    for group, options in {**GROUPS, "sampler": SAMPLERS, "pruner": PRUNERS}.items():
+        for name, node in options.items():
+            store.store(group=group, name=name, node=node, provider="maml_sweep")
+
+
+register()

@@ -1,0 +1,35 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> None:
+    """Writes a file so that every reader, at any moment, finds the old one or the new one.
+
+    Its folder is made where it lacks. A kill may leave `.<name>.<random>.part` beside it, which
+    nobody reads.
+
+    Args:
+      path: where to.
+      content: bytes, or text to encode as UTF-8.
+      durable: wait until the disk has it, so that a power cut cannot lose it either.
+
+    Raises:
+      OSError: the folder cannot be written; the old file is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

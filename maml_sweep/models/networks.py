@@ -1,0 +1,156 @@
+"""The networks of the MAML paper: a multilayer perceptron and four convolutional blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from maml_sweep.backend import tf
+from maml_sweep.checks import one_of, positive
+from maml_sweep.errors import InputError
+from maml_sweep.models import lanes
+from maml_sweep.models.base import Model, Parameter, Statistics
+
+ACTIVATIONS = ("relu", "tanh", "elu", "gelu", "sigmoid", "softplus", "silu")
+
+
+def _activation(name: str) -> Any:
+    return getattr(tf.nn, name)
+
+
+def _glorot(fan_in: int, fan_out: int) -> float:
+    """Glorot & Bengio 2010, equation 12: the deviation of a layer's first weights."""
+    return math.sqrt(2 / (fan_in + fan_out))
+
+
+def _dense(name: str, inputs: int, outputs: int) -> list[Parameter]:
+    """A dense layer's weight and its zero bias."""
+    weight = Parameter(f"{name}/weight", (inputs, outputs), _glorot(inputs, outputs))
+    return [weight, Parameter(f"{name}/bias", (outputs,))]
+
+
+class MLP(Model):
+    """Dense layers (Finn et al. 2017, section 5.1: two of 40 units, ReLU).
+
+    Args:
+      input_shape: of one example; it is flattened.
+      outputs: width of the output layer.
+      widths: units of each hidden layer; may be empty.
+      activation: a name of `ACTIVATIONS`.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        widths: Sequence[int] = (40, 40),
+        activation: str = "relu",
+    ) -> None:
+        self.widths = tuple(positive("model.widths", width) for width in widths)
+        self.activation = one_of("model.activation", activation, ACTIVATIONS)
+        self.inputs = math.prod(input_shape)
+        self.outputs = outputs
+
+    @property
+    def parameters(self) -> Sequence[Parameter]:
+        """weight, bias of each hidden layer, then of the output."""
+        sizes = (self.inputs, *self.widths)
+        hidden = [
+            parameter
+            for index, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for parameter in _dense(f"hidden{index}", before, after)
+        ]
+        return hidden + _dense("output", sizes[-1], self.outputs)
+
+    def apply(
+        self, params: Sequence[Any], x: Any, statistics: Statistics | None = None
+    ) -> tuple[Any, Statistics]:
+        """See `Model.apply`; it has no norms, hence no statistics."""
+        x = tf.reshape(x, [tf.shape(x)[0], -1, self.inputs])
+        for index in range(len(self.widths)):
+            x = lanes.dense(x, params[2 * index], params[2 * index + 1])
+            x = _activation(self.activation)(x)
+        return lanes.dense(x, params[-2], params[-1]), ()
+
+
+class Conv4(Model):
+    """Four blocks of 3x3 convolution, batch norm, ReLU and halving, then a dense layer.
+
+    Vinyals et al. 2016, section 4.1.1, as MAML uses it: `stride` for Omniglot, `max_pool` for
+    miniImageNet. Batch norm uses the statistics of the batch at hand (`transductive`: a query
+    set is normalised by itself, as in MAML's code) or, for queries, those of the support set.
+
+    Args:
+      input_shape: (height, width, channels).
+      outputs: width of the output layer.
+      filters: channels of each block.
+      downsample: "max_pool" or "stride".
+      norm: "transductive" or "support".
+
+    Raises:
+      InputError: examples that are no images, or a wrong setting.
+    """
+
+    BLOCKS = 4
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        filters: int = 64,
+        downsample: str = "max_pool",
+        norm: str = "transductive",
+    ) -> None:
+        if len(input_shape) != 3:
+            raise InputError(
+                f"model=conv4: expected images [height, width, channels], but the task's examples "
+                f"have shape {list(input_shape)}; choose model=mlp"
+            )
+        self.filters = positive("model.filters", filters)
+        self.stride = one_of("model.downsample", downsample, ("max_pool", "stride")) == "stride"
+        self.support_statistics = one_of("model.norm", norm, ("transductive", "support")) == (
+            "support"
+        )
+        self.input_shape = input_shape
+        self.outputs = outputs
+        self.features = self._reduced(input_shape[0]) * self._reduced(input_shape[1]) * filters
+
+    def _reduced(self, extent: int) -> int:
+        """An extent after the four halvings: pooling rounds down (to no less than 1), strides up."""
+        for _ in range(self.BLOCKS):
+            extent = -(-extent // 2) if self.stride or extent < 2 else extent // 2
+        return extent
+
+    @property
+    def parameters(self) -> Sequence[Parameter]:
+        """kernel, scale, offset of each block, then the output's weight and bias."""
+        parameters = []
+        channels = self.input_shape[2]
+        for block in range(self.BLOCKS):
+            shape = (3, 3, channels, self.filters)
+            deviation = _glorot(9 * channels, 9 * self.filters)
+            parameters.append(Parameter(f"block{block}/kernel", shape, deviation))
+            parameters.append(Parameter(f"block{block}/scale", (self.filters,), mean=1.0))
+            parameters.append(Parameter(f"block{block}/offset", (self.filters,)))
+            channels = self.filters
+        return parameters + _dense("output", self.features, self.outputs)
+
+    def apply(
+        self, params: Sequence[Any], x: Any, statistics: Statistics | None = None
+    ) -> tuple[Any, Statistics]:
+        """See `Model.apply`."""
+        x = lanes.fold_lanes(x)
+        found = []
+        for block in range(self.BLOCKS):
+            kernel, scale, offset = params[3 * block : 3 * block + 3]
+            x = lanes.convolution(x, kernel, 2 if self.stride else 1)
+            given = statistics[block] if statistics is not None else None
+            x, own = lanes.batch_norm(x, scale, offset, given, fused=not self.support_statistics)
+            found.append(own)
+            x = tf.nn.relu(x)
+            if not self.stride and x.shape[1] > 1:
+                x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+        x = lanes.unfold_lanes(x, self.filters)
+        x = tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], self.features])
+        return lanes.dense(x, params[-2], params[-1]), found

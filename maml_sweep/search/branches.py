@@ -1,0 +1,229 @@
+"""From the command line and the group `search` to a checked space.
+
+Hydra composes fixed overrides only, so a swept key, type or option would be wrong unnoticed until
+a trial asks for it. Here each branch (a combination of the swept groups' options) is composed by
+itself, and with the bounds of each of its parameters, before anything is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from maml_sweep.errors import InputError
+from maml_sweep.search.compose import Composer, assign, has, kind, leaves, without_hydra
+from maml_sweep.search.grammar import choices, distribution, text
+from maml_sweep.search.space import Branch, Space
+from maml_sweep.spelling import hint
+
+NEVER = {
+    "seed": "it fixes the validation tasks of the whole sweep",
+    "trial_seed": "it follows from seed and slot; study.repeats averages over several",
+    "workers": "it belongs to the sweep, not to a trial",
+    "workers_per_device": "it belongs to the sweep, not to a trial",
+    "study": "it belongs to the sweep, not to a trial",
+    "pack": "it belongs to the sweep, not to a trial",
+    "device": "it belongs to the sweep, not to a trial",
+    "sampler": "it belongs to the sweep, not to a trial",
+    "pruner": "it belongs to the sweep, not to a trial",
+    "hydra": "it belongs to the sweep, not to a trial",
+    "search": "join files by search=[a,b]",
+    "training.report_every": "trials are compared at common rungs",
+    "training.validation_tasks": "trials are compared on the same tasks",
+    "training.test": "the test split is not for searching",
+    "training.test_tasks": "the test split is not for searching",
+}
+
+Check = Callable[[DictConfig], None]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line's task overrides: what it fixes and what it sweeps."""
+
+    fixed: tuple[str, ...]
+    swept: Mapping[str, Override]  # key or group -> sweep, the last one given
+
+    @classmethod
+    def read(cls, composer: Composer, arguments: Sequence[str]) -> Command:
+        """Splits the arguments; of a key that is swept and fixed, the last word counts."""
+        last: dict[str, Override] = {}
+        fixed: list[Override] = []
+        for override in composer.parse(arguments):
+            key = override.key_or_group
+            if override.is_sweep_override():
+                fixed = [each for each in fixed if each.key_or_group != key]
+                last[key] = override
+            else:
+                last.pop(key, None)
+                fixed.append(override)
+        for key in last:
+            _refuse_fixtures(key)
+        return cls(tuple(each.input_line or "" for each in fixed), last)
+
+
+def _refuse_fixtures(key: str) -> None:
+    parts = key.replace("/", ".").split(".")
+    for count in range(1, len(parts) + 1):
+        reason = NEVER.get(".".join(parts[:count]))
+        if reason:
+            raise InputError(f"{key}: cannot be searched ({reason}); give it one value")
+
+
+def build_space(composer: Composer, command: Command, check: Check) -> Space:
+    """Reads, composes and checks the whole space.
+
+    Args:
+      composer: composes a branch.
+      command: the command line.
+      check: raises InputError if the values of a composed configuration are wrong.
+
+    Raises:
+      InputError: anything wrong, or nothing to search.
+    """
+    groups = {key: sweep for key, sweep in command.swept.items() if composer.options(key)}
+    options = [_options(composer, group, sweep) for group, sweep in groups.items()]
+    prefixes = {key: _prefix(sweep) for key, sweep in command.swept.items() if _prefix(sweep)}
+    branches, present = [], set(groups)
+    for chosen in itertools.product(*options):
+        picks = dict(zip(groups, chosen, strict=True))
+        picked = [f"{prefixes.get(group, '')}{group}={text(x)}" for group, x in picks.items()]
+        cfg = _compose(composer, command, picked)
+        branch, keys = _branch(composer, command, picks, cfg, check)
+        branches.append(branch)
+        present |= keys
+    space = Space(tuple(branches), prefixes)
+    _refuse_absent(command, present, composer, cfg)
+    if not space.groups and not any(branch.distributions for branch in branches):
+        raise InputError(
+            "nothing to search: every setting is fixed; sweep one, such as "
+            "'algorithm.inner_lr=tag(log, interval(0.001, 0.1))', or add hydra.mode=RUN to train "
+            "one trial"
+        )
+    return space
+
+
+def _compose(composer: Composer, command: Command, picked: Sequence[str]) -> DictConfig:
+    try:
+        return composer.compose([*command.fixed, *picked])
+    except InputError as error:
+        if not picked:
+            raise
+        raise InputError(
+            f"{error} (with {' '.join(picked)}; key=choice(value) sets a key only where it exists)"
+        ) from None
+
+
+def _prefix(override: Override) -> str:
+    """A key or group that was added (`+`, `++`) is added again for every trial."""
+    return "+" if override.is_add() else "++" if override.is_force_add() else ""
+
+
+def _options(composer: Composer, group: str, sweep: Override) -> list[str]:
+    """The options a group is swept over, each of them known."""
+    known = composer.options(group)
+    if not sweep.is_choice_sweep():
+        raise InputError(f"{group}: expected options of the group, such as {group}={known[0]}")
+    if getattr(sweep.value(), "shuffle", False):
+        raise InputError(f"{group}: shuffle has no meaning here, the sampler decides; leave it out")
+    chosen = [str(option) for option in choices(sweep)]
+    for option in chosen:
+        if option not in known:
+            near = hint(option, known)
+            raise InputError(f"{group}={option}: expected one of {', '.join(known)}{near}")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise InputError(
+            f"{group}={sweep.get_value_string()}: expected different options out of "
+            f"{', '.join(known)}"
+        )
+    return chosen
+
+
+def _params(composer: Composer, cfg: DictConfig, command: Command) -> dict[str, Override]:
+    """The branch's own search (hydra.sweeper.params), less what the command line says."""
+    params = cfg.hydra.sweeper.get("params") or {}
+    fixed = {override.key_or_group for override in composer.parse(command.fixed)}
+    lines = [f"{key}={value if isinstance(value, str) else text(value)}"
+             for key, value in params.items()]  # fmt: skip
+    found = {}
+    for override in composer.parse(lines):
+        key = override.key_or_group
+        if key in fixed or key in command.swept:
+            continue
+        _refuse_fixtures(key)
+        if composer.options(key):
+            raise InputError(f"hydra.sweeper.params: {key} is a group; choose or sweep it on the "
+                             f"command line")  # fmt: skip
+        found[key] = override
+    return found
+
+
+def _branch(
+    composer: Composer, command: Command, picks: Mapping[str, str], cfg: DictConfig, check: Check
+) -> tuple[Branch, set[str]]:
+    """One branch, checked, and the swept keys that it has."""
+    params = _params(composer, cfg, command)
+    plain = without_hydra(cfg)
+    given = {key: each for key, each in command.swept.items() if key not in picks}
+    ours = {key: each for key, each in given.items() if _prefix(each) or has(plain, key)}
+    sweeps = {**params, **ours}
+    distributions: dict[str, BaseDistribution] = {}
+    structured = set()
+    for key in sorted(sweeps):
+        override = sweeps[key]
+        if not has(plain, key) and not _prefix(override):
+            near = hint(key, leaves(plain))
+            raise InputError(f"{key}: no such setting{near}, named in hydra.sweeper.params")
+        kind_ = kind(plain, key) if has(plain, key) else None
+        distributions[key] = distribution(override, kind_)
+        if _is_structured(override):
+            structured.add(key)
+    branch = Branch(",".join(picks.values()), picks, distributions, frozenset(structured))
+    _check(branch, plain, {key for key in sweeps if _prefix(sweeps[key])}, check)
+    return branch, set(ours)
+
+
+def _is_structured(override: Override) -> bool:
+    listed = override.is_choice_sweep() or not override.is_sweep_override()
+    return listed and any(isinstance(value, list | dict) for value in choices(override))
+
+
+def _check(branch: Branch, cfg: DictConfig, added: set[str], check: Check) -> None:
+    """Composes every bound of every parameter, the others at their first."""
+    base = deepcopy(cfg)
+    for key, each in branch.distributions.items():
+        assign(base, key, branch.value(key, _ends(each)[0]), add=key in added)
+    check(base)
+    for key, each in branch.distributions.items():
+        for drawn in _ends(each)[1:]:
+            varied = deepcopy(base)
+            assign(varied, key, branch.value(key, drawn), add=key in added)
+            check(varied)
+
+
+def _ends(each: BaseDistribution) -> list[Any]:
+    if isinstance(each, CategoricalDistribution):
+        return list(each.choices)
+    low, high = getattr(each, "low"), getattr(each, "high")  # noqa: B009
+    return [low, high]
+
+
+def _refuse_absent(
+    command: Command, present: set[str], composer: Composer, cfg: DictConfig
+) -> None:
+    """Refuses a swept key that no branch has."""
+    for key in command.swept:
+        if key not in present:
+            known = [*leaves(without_hydra(cfg)), *_group_names(composer, cfg)]
+            raise InputError(f"{key}: no such setting or group{hint(key, known)}; see --cfg job")
+
+
+def _group_names(composer: Composer, cfg: DictConfig) -> Iterator[str]:
+    yield from (name for name in cfg.hydra.runtime.choices if composer.options(name))

@@ -1,0 +1,179 @@
+"""What a sweep leaves in its folder for people and programs to read.
+
+`sweep.yaml` (what was asked for), `trials.csv` (a row a slot), `best.yaml` (the winner, ready to
+paste) and `evaluations/<slot>.npz`. The storage holds the truth: all but the evaluations can be
+written anew from it at any time.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+import yaml  # type: ignore[import-untyped, unused-ignore]
+from optuna.trial import FrozenTrial, TrialState
+
+from maml_sweep.files import write_atomic
+from maml_sweep.search.lock import folder_lock
+from maml_sweep.search.slots import ACTIVE, RESULTS, Attempts, by_slot
+from maml_sweep.search.study import Plan
+
+__all__ = [
+    "best_trial",
+    "override_line",
+    "standing",
+    "trial_rows",
+    "write_atomic",
+    "write_best",
+    "write_evaluation",
+    "write_sweep",
+    "write_trials",
+]
+
+TRIALS, BEST, SWEEP, EVALUATIONS = "trials.csv", "best.yaml", "sweep.yaml", "evaluations"
+
+_BEFORE = ("slot", "number", "state", "value")
+_AFTER = (
+    "iterations",
+    "tasks",
+    "seconds",
+    "trial_seed",
+    "attempts",
+    "best_value",
+    "best_step",
+    "diverged",
+    "known_results",
+    "reason",
+)
+
+
+class Names(Protocol):
+    """As much of `maml_sweep.search.space.Space` as the records need."""
+
+    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Stored names to configuration keys."""
+
+    def overrides(self, values: Mapping[str, Any]) -> list[str]:
+        """Configuration keys to Hydra overrides."""
+
+
+def write_trials(study: optuna.Study, plan: Plan, space: Names, folder: Path) -> None:
+    """Writes `trials.csv`; empty cells stand for what is not known."""
+    with folder_lock(folder):
+        rows = trial_rows(study, plan, space)
+        keys = dict.fromkeys(key for row in rows for key in row)
+        params = [key for key in keys if key not in {*_BEFORE, *_AFTER}]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [*_BEFORE, *params, *_AFTER], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(folder / TRIALS, text.getvalue())
+
+
+def trial_rows(study: optuna.Study, plan: Plan, space: Names) -> list[dict[str, Any]]:
+    """A row for each slot, in the order of the slots.
+
+    Columns: slot, number (of the trial that stands for it), state (as Optuna's; a diverged trial
+    is PRUNED), value (a pruned trial's last), a column for every parameter, iterations, tasks
+    (seen in training), seconds, trial_seed, attempts, best_value and best_step (of its curve),
+    diverged (the iteration), known_results (when its parameters were drawn), reason (of a failure).
+    """
+    slots = by_slot(study.get_trials(deepcopy=False))
+    return [_row(slots[slot], plan, space) for slot in sorted(slots)]
+
+
+def _row(attempts: Attempts, plan: Plan, space: Names) -> dict[str, Any]:
+    trial = standing(attempts)
+    attrs = trial.user_attrs
+    params: dict[str, Any] = {}
+    curve: dict[int, float] = {}
+    for attempt in attempts:
+        params |= attempt.params
+        curve |= attempt.intermediate_values
+    row = {"slot": attrs["slot"], "number": trial.number, "state": trial.state.name}
+    row |= {"value": trial.value} | space.values(params) | _best_rung(curve, plan)
+    row |= {"iterations": max(curve, default=None), "attempts": _begun(attempts)}
+    return row | {key: attrs[key] for key in _AFTER if key in attrs}
+
+
+def standing(attempts: Attempts) -> FrozenTrial:
+    """The trial that stands for a slot: its result, else the unfinished one, else the newest."""
+    for states in (RESULTS, ACTIVE):
+        found = [trial for trial in attempts if trial.state in states]
+        if found:
+            return found[0]
+    return attempts[-1]
+
+
+def _begun(attempts: Attempts) -> int:
+    return sum("worker" in trial.user_attrs for trial in attempts)
+
+
+def _best_rung(curve: Mapping[int, float], plan: Plan) -> dict[str, Any]:
+    finite = {step: value for step, value in curve.items() if np.isfinite(value)}
+    if not finite:
+        return {}
+    pick = max if plan.direction == "maximize" else min
+    step = pick(sorted(finite), key=lambda step: finite[step])
+    return {"best_value": finite[step], "best_step": step}
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The COMPLETE trial with the best value; None while there is none."""
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return None
+    return study.best_trial
+
+
+def override_line(space: Names, params: Mapping[str, Any]) -> str:
+    """Stored parameters as overrides, quoted to be pasted behind `python sweep.py`."""
+    return shlex.join(space.overrides(space.values(params)))
+
+
+def write_best(
+    trial: FrozenTrial, plan: Plan, space: Names, folder: Path, config: Mapping[str, Any]
+) -> None:
+    """Writes `best.yaml`.
+
+    Args:
+      trial: the winner, see `best_trial`.
+      plan: the sweep's plan.
+      space: its search space.
+      folder: the study's folder.
+      config: the whole configuration that the winner trained with, plain values.
+    """
+    content = {
+        "study": plan.name,
+        "slot": trial.user_attrs["slot"],
+        "number": trial.number,
+        "metric": plan.metric,
+        "direction": plan.direction,
+        "value": trial.value,
+        "trial_seed": trial.user_attrs["trial_seed"],
+        "overrides": override_line(space, trial.params),
+        "parameters": space.values(trial.params),
+        "config": dict(config),
+    }
+    write_atomic(folder / BEST, _yaml(content))
+
+
+def write_sweep(plan: Plan, folder: Path) -> None:
+    """Writes `sweep.yaml`: overrides, configuration, space, seeds, versions."""
+    write_atomic(folder / SWEEP, _yaml(plan.to_json()))
+
+
+def write_evaluation(folder: Path, slot: int, **arrays: Any) -> None:
+    """Writes `evaluations/<slot>.npz`: arrays by name, such as [validation tasks, steps + 1]."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(folder / EVALUATIONS / f"{slot}.npz", buffer.getvalue())
+
+
+def _yaml(content: Mapping[str, Any]) -> str:
+    return str(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=100))

@@ -1,0 +1,67 @@
+"""What the trials of a study say about its slots.
+
+A slot's state is derived from its trials, never stored beside them, so that there is nothing to
+fall out of step when a process is killed between two storage calls:
+
+    finished    a trial of it is COMPLETE or PRUNED, or more than `max_retries` attempts failed
+    running     its lowest-numbered unfinished trial is RUNNING
+    waiting     its lowest-numbered unfinished trial is WAITING, or none is left: it was lost in
+                a kill, and `Claims.reconcile` will queue it again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+
+Attempts = Sequence[FrozenTrial]  # a slot's trials, in the order of their numbers
+
+ACTIVE = (TrialState.RUNNING, TrialState.WAITING)
+RESULTS = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def by_slot(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
+    """Groups trials by slot, in the order of their numbers; those of no slot are left out."""
+    slots: dict[int, list[FrozenTrial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if "slot" in trial.user_attrs:
+            slots.setdefault(trial.user_attrs["slot"], []).append(trial)
+    return slots
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Slots by state; `pruned` leaves out the diverged ones, `failed` were given up."""
+
+    complete: int = 0
+    pruned: int = 0
+    diverged: int = 0
+    failed: int = 0
+    running: int = 0
+    waiting: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Slots that need no more work."""
+        return self.complete + self.pruned + self.diverged + self.failed
+
+
+def failures(attempts: Attempts) -> int:
+    """How many attempts at a slot count as failed; one that others told FAIL does too."""
+    failed = [trial for trial in attempts if trial.state == TrialState.FAIL]
+    return sum(int(trial.user_attrs.get("blame", 1)) for trial in failed)
+
+
+def slot_state(attempts: Attempts, max_retries: int) -> str:
+    """One of the fields of `Counts`; a lost slot counts as waiting."""
+    for trial in attempts:
+        if trial.state in RESULTS:
+            if "diverged" in trial.user_attrs:
+                return "diverged"
+            return trial.state.name.lower()
+    if failures(attempts) > max_retries:
+        return "failed"
+    active = next((trial for trial in attempts if trial.state in ACTIVE), None)
+    return "running" if active is not None and active.state == TrialState.RUNNING else "waiting"

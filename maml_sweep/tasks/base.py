@@ -1,0 +1,93 @@
+"""What a task distribution is: episodes for lanes, a loss and a metric."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from maml_sweep.backend import tf
+
+Split = Literal["train", "validation", "test"]
+
+
+class Examples(NamedTuple):
+    """Labelled examples of many lanes."""
+
+    x: Any  # float [lane, example, *input_shape]
+    y: Any  # float [lane, example, outputs] (regression) or int32 [lane, example] (classes)
+
+
+class Episode(NamedTuple):
+    """One task for each lane: what it may learn from and what it is asked."""
+
+    support: Examples
+    query: Examples
+
+
+class Task(ABC):
+    """A distribution of few-shot tasks.
+
+    A constructor checks its arguments (raising `InputError`) and reads no TensorFlow, so that a
+    sweep can be refused before anything heavy is loaded.
+
+    Attributes:
+      metric: the name of what `score` returns.
+      direction: whether a small or a large score is good.
+      input_shape: the shape of one example.
+      outputs: the width of the model's output.
+    """
+
+    metric: ClassVar[str]
+    direction: ClassVar[Literal["minimize", "maximize"]]
+    input_shape: tuple[int, ...]
+    outputs: int
+
+    @abstractmethod
+    def episodes(self, split: Split, keys: Any, dtype: Any) -> Episode:
+        """Draws one episode a key; a pure function of (split, key).
+
+        Args:
+          split: which meta-split the task comes from.
+          keys: uint32 [lane, 2], one stream a lane.
+          dtype: the float type of the examples.
+        """
+
+    @abstractmethod
+    def loss(self, outputs: Any, y: Any) -> Any:
+        """Mean loss over a lane's examples: [lane, example, outputs], y -> [lane]."""
+
+    @abstractmethod
+    def score(self, outputs: Any, y: Any) -> Any:
+        """Mean metric over a lane's examples: [lane, example, outputs], y -> [lane]."""
+
+
+class Regression(Task):
+    """Tasks with real targets, judged by mean squared error."""
+
+    metric = "mse"
+    direction = "minimize"
+
+    def loss(self, outputs: Any, y: Any) -> Any:
+        """Mean squared error of each lane: two float [lane, example, outputs] -> [lane]."""
+        return tf.reduce_mean(tf.square(outputs - y), axis=[1, 2])
+
+    def score(self, outputs: Any, y: Any) -> Any:
+        """The same as `loss`."""
+        return self.loss(outputs, y)
+
+
+class Classification(Task):
+    """Tasks with integer labels, trained by cross-entropy and judged by accuracy."""
+
+    metric = "accuracy"
+    direction = "maximize"
+
+    def loss(self, outputs: Any, y: Any) -> Any:
+        """Mean cross-entropy of softmax(outputs): [lane, example, class], int [lane, example]."""
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=outputs)
+        return tf.reduce_mean(losses, axis=1)
+
+    def score(self, outputs: Any, y: Any) -> Any:
+        """Share of examples whose largest output is their label, of each lane."""
+        hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=y.dtype), y)
+        return tf.reduce_mean(tf.cast(hits, outputs.dtype), axis=1)

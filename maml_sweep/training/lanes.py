@@ -1,0 +1,49 @@
+"""Which lane belongs to which trial: the arrangement a program runs on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Lanes(NamedTuple):
+    """The lanes of one shard, in decreasing order of inner steps."""
+
+    owner: np.ndarray  # int32 [lane], the place each lane belongs to, ascending
+    task: np.ndarray  # int32 [lane], its index within the trial's meta-batch
+    weight: np.ndarray  # float64 [lane], 1 / tasks of its trial: losses are means over tasks
+    live: np.ndarray  # int32 [steps], lanes that take step 0, 1, …, at least 1
+
+
+def arrange(steps: np.ndarray, tasks: np.ndarray, bound: int, shards: int) -> list[Lanes]:
+    """Lays out every trial's tasks as lanes, dealt evenly to the shards.
+
+    Args:
+      steps: int [place], inner steps, in decreasing order.
+      tasks: int [place], tasks of each trial.
+      bound: the program's number of unrolled inner steps, at least `steps`.
+      shards: parts to compute side by side.
+
+    Returns:
+      One `Lanes` a shard. A shard for which no lane is left repeats the first one, weightless.
+    """
+    owner = np.repeat(np.arange(len(tasks), dtype=np.int32), tasks)
+    task = np.concatenate([np.arange(count, dtype=np.int32) for count in tasks])
+    weight = 1.0 / tasks[owner]
+    whole = Lanes(owner, task, weight, live_counts(steps[owner], bound))
+    return [_dealt(whole, slice(part, None, shards), steps) for part in range(shards)]
+
+
+def live_counts(steps: np.ndarray, bound: int) -> np.ndarray:
+    """How many lanes take step 0, 1, … of `bound`, at least 1 each: int32 [bound]."""
+    counts = [max(1, int(np.sum(steps > step))) for step in range(bound)]
+    return np.array(counts, dtype=np.int32)
+
+
+def _dealt(whole: Lanes, part: slice, steps: np.ndarray) -> Lanes:
+    """Every n-th lane, so that all shards hold the same mixture of steps."""
+    owner, task, weight = (values[part] for values in whole[:3])
+    if not len(owner):
+        owner, task, weight = whole.owner[:1], whole.task[:1], np.zeros(1)
+    return Lanes(owner, task, weight, live_counts(steps[owner], len(whole.live)))

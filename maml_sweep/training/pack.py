@@ -1,0 +1,205 @@
+"""Packs: many trainings advanced together by one program.
+
+A `Run` is one training from one seed, its state held in NumPy on the host, so that it can be
+checkpointed, dropped or moved between two calls. A pack is just the list of runs a call is made
+with: whoever leaves makes room for whoever comes, and a run's numbers do not depend on either.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from maml_sweep import streams
+from maml_sweep.algorithms.base import Knobs
+from maml_sweep.tasks.base import Split
+from maml_sweep.training.lanes import arrange
+from maml_sweep.training.optimizers import Coefficients, State
+from maml_sweep.training.program import Program, Trials
+from maml_sweep.training.settings import Settings
+
+SLICE_SECONDS = 0.5  # a call's length: how long an interruption or the display may have to wait
+
+
+@dataclass
+class Run:
+    """One training from one seed.
+
+    Attributes:
+      seed: fixes its initial weights and its tasks.
+      settings: its numbers.
+      theta: parameters, float [parameter].
+      moment1: the meta-optimizer's first moment, float [parameter].
+      moment2: its second moment, float [parameter].
+      iteration: completed meta-iterations.
+      diverged: iterations completed when its loss went bad; None: it did not.
+      loss: the last meta-training loss.
+      seconds: its share of the time spent in programs.
+    """
+
+    seed: int
+    settings: Settings
+    theta: np.ndarray
+    moment1: np.ndarray
+    moment2: np.ndarray
+    iteration: int = 0
+    diverged: int | None = None
+    loss: float = float("nan")
+    seconds: float = 0.0
+    key: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.key = streams.key("tasks", self.seed)
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not diverged."""
+        return self.diverged is None
+
+
+def start(program: Program, settings: Settings, seed: int) -> Run:
+    """A run before its first iteration."""
+    theta = program.init(streams.key("weights", seed)[np.newaxis])[0]
+    return Run(seed, settings, theta, np.zeros_like(theta), np.zeros_like(theta))
+
+
+class Trainer:
+    """Advances runs of one program in short calls.
+
+    Args:
+      program: shared by all runs.
+      slice_seconds: how long one call should last about.
+    """
+
+    def __init__(self, program: Program, slice_seconds: float = SLICE_SECONDS) -> None:
+        self.program = program
+        self.slice_seconds = slice_seconds
+        self._lane_rate = 0.0  # lane-iterations a second, of the last call
+        self.busy = 0.0  # seconds spent inside the program
+
+    def advance(self, runs: Sequence[Run], targets: Sequence[int]) -> Iterator[None]:
+        """Trains each run up to its target iteration, yielding after every call.
+
+        Between two calls the runs are whole: they may be stored, or the iterator dropped.
+        """
+        goals = {id(run): target for run, target in zip(runs, targets, strict=True)}
+        while True:
+            behind = [run for run in runs if run.active and run.iteration < goals[id(run)]]
+            if not behind:
+                return
+            behind.sort(key=lambda run: -run.settings.inner_steps)
+            remaining = min(goals[id(run)] - run.iteration for run in behind)
+            self._train(behind, min(remaining, self._slice(behind)))
+            yield
+
+    def _slice(self, runs: Sequence[Run]) -> int:
+        """Iterations that fit in a slice; a first call is short, for it also traces."""
+        lanes = sum(run.settings.meta_batch_size for run in runs)
+        return max(1, int(self._lane_rate * self.slice_seconds / lanes))
+
+    def _train(self, runs: Sequence[Run], count: int) -> None:
+        begin = time.perf_counter()
+        settings = [run.settings for run in runs]
+        steps = np.array([s.inner_steps for s in settings], dtype=np.int32)
+        tasks = np.array([s.meta_batch_size for s in settings], dtype=np.int32)
+        lanes = arrange(steps, tasks, self.program.bound, self.program.shards)
+        state, trials = self._stack(runs, steps)
+        state, progress = self.program.train(state, trials, lanes, count)
+        for place, run in enumerate(runs):
+            run.theta, run.moment1, run.moment2 = (values[place].copy() for values in state)
+            run.loss = float(progress.loss[place])
+            diverged = int(progress.diverged[place])
+            run.diverged = None if diverged < 0 else diverged
+            run.iteration = run.iteration + count if diverged < 0 else diverged
+        elapsed = time.perf_counter() - begin
+        self._charge(runs, elapsed)
+        self._lane_rate = count * int(tasks.sum()) / elapsed
+
+    def _charge(self, runs: Sequence[Run], elapsed: float) -> None:
+        self.busy += elapsed
+        weights = [run.settings.meta_batch_size * run.settings.inner_steps for run in runs]
+        for run, weight in zip(runs, weights, strict=True):
+            run.seconds += elapsed * weight / sum(weights)
+
+    def _stack(self, runs: Sequence[Run], steps: np.ndarray) -> tuple[State, Trials]:
+        """The runs' state and numbers as the program's arrays, a row a run."""
+        floats = self.program.dtype.as_numpy_dtype
+        state = State(*(np.stack([getattr(r, name) for r in runs]) for name in State._fields))
+        columns = {
+            name: [getattr(run.settings.optimizer, name) for run in runs]
+            for name in Coefficients._fields[:-1]
+        }
+        columns["iterations"] = [run.settings.iterations for run in runs]
+        coefficients = Coefficients(
+            **{name: np.array(c, floats)[:, np.newaxis] for name, c in columns.items()}
+        )
+        knobs = Knobs(
+            np.array([run.settings.inner_lr for run in runs], floats),
+            steps,
+            np.array([run.settings.inner_clip for run in runs], floats),
+        )
+        iterations = np.array([run.iteration for run in runs], np.int32)
+        return state, Trials(np.stack([run.key for run in runs]), iterations, knobs, coefficients)
+
+    # -- judging ------------------------------------------------------------------------------
+
+    def evaluate(
+        self, runs: Sequence[Run], split: Split, seed: int, tasks: int
+    ) -> np.ndarray:
+        """Each run's metric on a fixed set of tasks, after its own `eval_steps`.
+
+        Args:
+          runs: which to judge.
+          split: where the tasks come from.
+          seed: fixes the tasks, the same for every run.
+          tasks: how many.
+
+        Returns:
+          float [run, task].
+        """
+        steps = np.array([run.settings.eval_steps for run in runs], np.int32)
+        return self._scores(runs, steps, split, seed, tasks, curve=False)[0]
+
+    def curves(self, runs: Sequence[Run], split: Split, seed: int, tasks: int) -> list[np.ndarray]:
+        """Each run's metric after 0 … 2S test-time steps, S its own: [run] of float [step, task]."""
+        steps = np.array([run.settings.eval_steps for run in runs], np.int32)
+        scores = self._scores(runs, steps, split, seed, tasks, curve=True)
+        return [scores[: 2 * s + 1, place] for place, s in enumerate(steps)]
+
+    def _scores(
+        self,
+        runs: Sequence[Run],
+        steps: np.ndarray,
+        split: Split,
+        seed: int,
+        tasks: int,
+        *,
+        curve: bool,
+    ) -> np.ndarray:
+        """Scores in blocks of tasks: [step (1 without curve), run, task]."""
+        begin = time.perf_counter()
+        order = np.argsort(-steps, kind="stable")
+        _, trials = self._stack([runs[place] for place in order], steps[order])
+        key = streams.key("evaluation", split, seed)
+        trials = trials._replace(key=np.tile(key, (len(runs), 1)))
+        theta = np.stack([runs[place].theta for place in order])
+        scores = np.empty((2 * self.program.eval_bound + 1 if curve else 1, len(runs), tasks))
+        for first, last in self._blocks(runs, tasks):
+            counts = np.full(len(runs), last - first)
+            lanes = arrange(steps[order], counts, self.program.eval_bound, self.program.shards)
+            lanes = [shard._replace(task=shard.task + np.int32(first)) for shard in lanes]
+            found = self.program.scores(theta, trials, lanes, split, curve=curve)
+            for shard, values in zip(lanes, found, strict=True):
+                scores[:, order[shard.owner], shard.task] = values
+        self._charge(runs, time.perf_counter() - begin)
+        return scores
+
+    @staticmethod
+    def _blocks(runs: Sequence[Run], tasks: int) -> list[tuple[int, int]]:
+        """Ranges of tasks with no more lanes than a training step, hence no more memory."""
+        lanes = sum(run.settings.meta_batch_size for run in runs)
+        size = max(1, lanes // len(runs))
+        return [(first, min(first + size, tasks)) for first in range(0, tasks, size)]

@@ -1,0 +1,332 @@
+"""One structure's compiled program: it trains and evaluates any number of its trials at once.
+
+Everything that differs between trials of a structure (rates, steps, meta-batch sizes, seeds,
+optimizers, how far each has come) is a runtime array, and the numbers of trials and lanes are
+left open, so the program is traced once. It is a pure function: state in, state out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from maml_sweep import streams
+from maml_sweep.algorithms.base import Algorithm, Knobs, Learner
+from maml_sweep.backend import tf
+from maml_sweep.models.base import Model
+from maml_sweep.tasks.base import Episode, Split, Task
+from maml_sweep.training import optimizers
+from maml_sweep.training.lanes import Lanes
+from maml_sweep.training.optimizers import Coefficients, State
+
+
+class Trials(NamedTuple):
+    """What a program must know of its trials besides their state, one row a place."""
+
+    key: Any  # uint32 [place, 2], the stream of the trial's tasks
+    iteration: Any  # int32 [place], completed iterations
+    knobs: Knobs  # [place] each
+    coefficients: Coefficients  # float [place, 1] each
+
+
+class Progress(NamedTuple):
+    """What `Program.train` hands back beside the state."""
+
+    loss: Any  # float [place], mean query loss of the last iteration
+    diverged: Any  # int32 [place], iterations completed when the loss went bad; -1: it did not
+
+
+class Program:
+    """A task, a model and an algorithm as compiled functions over packs.
+
+    Args:
+      task: draws the episodes.
+      model: the network.
+      algorithm: its inner loop.
+      bound: inner steps to unroll in training: no trial may take more.
+      eval_bound: the same for evaluation; None: `bound`.
+      precision: "float32" or "float64".
+      max_loss: a query loss above it counts as divergence, like one that is not finite.
+      shards: parts of a pack computed side by side (the inter-op threads of a CPU).
+      compiled: by XLA. Every number of lanes is then compiled anew, so they come padded.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: Model,
+        algorithm: Algorithm,
+        *,
+        bound: int,
+        eval_bound: int | None = None,
+        precision: str = "float32",
+        max_loss: float = float("inf"),
+        shards: int = 1,
+        compiled: bool = False,
+    ) -> None:
+        self.task, self.model, self.algorithm = task, model, algorithm
+        self.bound = bound
+        self.eval_bound = bound if eval_bound is None else eval_bound
+        self.dtype = tf.as_dtype(precision)
+        self.max_loss = max_loss
+        self.shards = shards
+        self.compiled = compiled
+        self.shapes = [parameter.shape for parameter in model.parameters]
+        self.sizes = [int(np.prod(shape)) for shape in self.shapes]
+        self.learner = Learner(self._support_loss, self._query_loss)
+        self._shard_gradient = tf.function(
+            self._lane_gradient, autograph=False, input_signature=self._shard_signature()
+        )
+        self._train = tf.function(
+            self._iterate,
+            autograph=False,
+            jit_compile=compiled,
+            input_signature=self._train_signature(),
+        )
+        self._scores: dict[tuple[Split, bool], Any] = {}
+
+    # -- what callers use ---------------------------------------------------------------------
+
+    @property
+    def traces(self) -> int:
+        """How often the training program was traced; it should stay at one."""
+        return int(self._train.experimental_get_tracing_count())
+
+    def init(self, keys: np.ndarray) -> np.ndarray:
+        """Initial parameters: uint32 [place, 2] -> float [place, parameter]."""
+        values = self.model.init(tf.constant(keys), self.dtype)
+        return np.asarray(self._flat(values))
+
+    def train(
+        self, state: State, trials: Trials, lanes: Sequence[Lanes], count: int
+    ) -> tuple[State, Progress]:
+        """Runs `count` meta-iterations of every trial; arrays in, NumPy arrays out.
+
+        A trial that diverges keeps the state it had before.
+        """
+        state, progress = self._train(*self._tensors(state, trials, lanes), np.int32(count))
+        return State(*map(np.array, state)), Progress(*map(np.array, progress))
+
+    def scores(
+        self,
+        theta: np.ndarray,
+        trials: Trials,
+        lanes: Sequence[Lanes],
+        split: Split,
+        *,
+        curve: bool = False,
+    ) -> list[np.ndarray]:
+        """The task's metric of every lane after adaptation.
+
+        Args:
+          theta: float [place, parameter].
+          trials: `key` is the stream of the evaluation tasks, `knobs.inner_steps` the steps of
+            adaptation.
+          lanes: which task of which place each lane of each shard is.
+          split: where the tasks come from.
+          curve: after each of 0 … 2 * eval_bound steps instead.
+
+        Returns:
+          For each shard float [lane], or [step, lane] for a curve.
+        """
+        if (split, curve) not in self._scores:
+            self._scores[split, curve] = self._score_function(split, curve)
+        shards = [(shard.owner, shard.task, shard.live) for shard in lanes]
+        arguments = _nested((theta, trials.key, trials.knobs, shards))
+        return [np.array(values) for values in self._scores[split, curve](*arguments)]
+
+    def stablehlo(self, state: State, trials: Trials, lanes: Sequence[Lanes], count: int) -> str:
+        """The training program for these shapes as StableHLO text, for any XLA runtime.
+
+        Raises:
+          ValueError: the program is not `compiled`.
+        """
+        if not self.compiled:
+            raise ValueError("only a compiled program can be lowered: build it with compiled=True")
+        arguments = _nested((*self._tensors(state, trials, lanes), np.int32(count)))
+        lower = self._train.experimental_get_compiler_ir(*arguments)
+        return str(lower(stage="stablehlo"))
+
+    # -- training -----------------------------------------------------------------------------
+
+    def _iterate(
+        self, state: State, trials: Trials, lanes: Sequence[Any], count: Any
+    ) -> tuple[State, Progress]:
+        places = tf.shape(trials.iteration)[0]
+        loss = tf.zeros([places], self.dtype)
+        diverged = tf.fill([places], -1)
+        body = self._body(trials, lanes, places)
+        _, state, progress = tf.while_loop(
+            lambda done, *_: done < count,
+            body,
+            (tf.constant(0), state, Progress(loss, diverged)),
+            parallel_iterations=1,
+        )
+        return state, progress
+
+    def _body(self, trials: Trials, lanes: Sequence[Any], places: Any) -> Any:
+        """The loop's body: one meta-iteration of every trial that has not diverged."""
+
+        def iterate(done: Any, state: State, progress: Progress) -> tuple[Any, State, Progress]:
+            iteration = trials.iteration + done
+            gradient, loss = self._gradient(state.theta, trials, iteration, lanes)
+            age = tf.cast(iteration, self.dtype)[:, tf.newaxis]
+            updated = optimizers.update(state, gradient, trials.coefficients, age)
+            # Comparisons with NaN are false, so this is true of finite, small losses only.
+            healthy = tf.logical_and(progress.diverged < 0, loss <= self.max_loss)
+            fell = tf.logical_and(progress.diverged < 0, tf.logical_not(healthy))
+            diverged = tf.where(fell, iteration, progress.diverged)
+            keep = healthy[:, tf.newaxis]
+            state = State(
+                *(tf.where(keep, new, old) for new, old in zip(updated, state, strict=True))
+            )
+            return done + 1, state, Progress(loss, diverged)
+
+        return iterate
+
+    def _gradient(
+        self, theta: Any, trials: Trials, iteration: Any, lanes: Sequence[Any]
+    ) -> tuple[Any, Any]:
+        """The meta-gradient [place, parameter] and loss [place], summed over the shards."""
+        keys = streams.fold_in(trials.key, iteration)
+        parts = [self._shard_gradient(theta, keys, trials.knobs, shard) for shard in lanes]
+        gradients, losses = zip(*parts, strict=True)
+        return tf.add_n(gradients), tf.add_n(losses)
+
+    def _lane_gradient(self, theta: Any, keys: Any, knobs: Knobs, lanes: Any) -> tuple[Any, Any]:
+        """One shard's share of the meta-gradient and the loss of every place."""
+        owner, task, weight, live = lanes
+        places = tf.shape(theta)[0]
+        episode = self.task.episodes("train", _task_keys(keys, owner, task), self.dtype)
+        params = [tf.gather(value, owner) for value in self._unflat(theta)]
+        knobs = Knobs(*(tf.gather(value, owner) for value in knobs))
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            loss = weight * self.algorithm.outer_loss(
+                self.learner, params, episode, knobs, self._live(live)
+            )
+            total = tf.reduce_sum(loss)
+        gradients = [
+            tf.math.unsorted_segment_sum(gradient, owner, places)
+            for gradient in tape.gradient(total, params)
+        ]
+        return self._flat(gradients), tf.math.unsorted_segment_sum(loss, owner, places)
+
+    def _live(self, live: Any) -> list[Any]:
+        """Lane counts of each step; XLA wants fixed shapes, hence masks instead of splits."""
+        return [None] * live.shape[0] if self.compiled else tf.unstack(live)
+
+    def _support_loss(self, params: Any, episode: Episode) -> Any:
+        outputs, _ = self.model.apply(params, episode.support.x)
+        return self.task.loss(outputs, episode.support.y)
+
+    def _query_loss(self, params: Any, episode: Episode) -> Any:
+        return self.task.loss(self._query_outputs(params, episode), episode.query.y)
+
+    def _query_outputs(self, params: Any, episode: Episode) -> Any:
+        statistics = None
+        if self.model.support_statistics:
+            _, statistics = self.model.apply(params, episode.support.x)
+        return self.model.apply(params, episode.query.x, statistics)[0]
+
+    # -- evaluation ---------------------------------------------------------------------------
+
+    def _score_function(self, split: Split, curve: bool) -> Any:
+        def score(theta: Any, keys: Any, knobs: Knobs, lanes: Sequence[Any]) -> list[Any]:
+            return [self._lane_scores(theta, keys, knobs, shard, split, curve) for shard in lanes]
+
+        return tf.function(
+            score,
+            autograph=False,
+            jit_compile=self.compiled,
+            input_signature=self._score_signature(),
+        )
+
+    def _lane_scores(
+        self, theta: Any, keys: Any, knobs: Knobs, lanes: Any, split: Split, curve: bool
+    ) -> Any:
+        owner, task, live = lanes
+        episode = self.task.episodes(split, _task_keys(keys, owner, task), self.dtype)
+        params = [tf.gather(value, owner) for value in self._unflat(theta)]
+        knobs = Knobs(*(tf.gather(value, owner) for value in knobs))
+        if curve:
+            return self._curve(params, episode, knobs)
+        params = self.algorithm.adapt(self.learner, params, episode, knobs, self._live(live))
+        return self.task.score(self._query_outputs(params, episode), episode.query.y)
+
+    def _curve(self, params: Any, episode: Episode, knobs: Knobs) -> Any:
+        """The metric after 0 … 2 * eval_bound steps: [step, lane]."""
+        curve = []
+        for step in range(2 * self.eval_bound + 1):
+            if step:
+                params = self.algorithm.step(self.learner, params, episode, knobs)
+            curve.append(self.task.score(self._query_outputs(params, episode), episode.query.y))
+        return tf.stack(curve)
+
+    # -- shapes -------------------------------------------------------------------------------
+
+    def _flat(self, params: Sequence[Any]) -> Any:
+        """[place, *shape] each -> [place, parameter]."""
+        places = tf.shape(params[0])[0]
+        flat = [
+            tf.reshape(value, [places, size])
+            for value, size in zip(params, self.sizes, strict=True)
+        ]
+        return tf.concat(flat, axis=1)
+
+    def _unflat(self, theta: Any) -> list[Any]:
+        """The inverse of `_flat`."""
+        pieces = tf.split(theta, self.sizes, axis=1)
+        return [
+            tf.reshape(piece, [-1, *shape])
+            for piece, shape in zip(pieces, self.shapes, strict=True)
+        ]
+
+    def _tensors(self, state: State, trials: Trials, lanes: Sequence[Lanes]) -> tuple[Any, ...]:
+        """Arguments of `_train`, in its float type, short of the count."""
+        floats = self.dtype.as_numpy_dtype
+        arguments = [tuple(shard._replace(weight=shard.weight.astype(floats))) for shard in lanes]
+        return _nested((state, trials, arguments))
+
+    def _float(self, *shape: int | None) -> Any:
+        return tf.TensorSpec(shape, self.dtype)
+
+    def _knob_signature(self) -> Knobs:
+        return Knobs(self._float(None), _integers(None), self._float(None))
+
+    def _lane_signature(self) -> tuple[Any, ...]:
+        return (_integers(None), _integers(None), self._float(None), _integers(self.bound))
+
+    def _shard_signature(self) -> list[Any]:
+        theta = self._float(None, sum(self.sizes))
+        return [theta, _words(), self._knob_signature(), self._lane_signature()]
+
+    def _train_signature(self) -> list[Any]:
+        state = State(*[self._float(None, sum(self.sizes))] * 3)
+        coefficients = Coefficients(*[self._float(None, 1)] * len(Coefficients._fields))
+        trials = Trials(_words(), _integers(None), self._knob_signature(), coefficients)
+        return [state, trials, [self._lane_signature()] * self.shards, _integers()]
+
+    def _score_signature(self) -> list[Any]:
+        lanes = (_integers(None), _integers(None), _integers(self.eval_bound))
+        theta = self._float(None, sum(self.sizes))
+        return [theta, _words(), self._knob_signature(), [lanes] * self.shards]
+
+
+def _integers(*shape: int | None) -> Any:
+    return tf.TensorSpec(shape, tf.int32)
+
+
+def _words() -> Any:
+    return tf.TensorSpec([None, 2], tf.uint32)
+
+
+def _task_keys(keys: Any, owner: Any, task: Any) -> Any:
+    """Each lane's stream: the owner's key, and which of its tasks it is."""
+    return streams.fold_in(tf.gather(keys, owner), task)
+
+
+def _nested(arguments: Any) -> Any:
+    return tf.nest.map_structure(tf.convert_to_tensor, arguments)

@@ -1,0 +1,159 @@
+"""One trial: its runs, its rungs and its value."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from maml_sweep import build, streams
+from maml_sweep.build import Components, Structure
+from maml_sweep.tasks.base import Task
+from maml_sweep.training import pack
+from maml_sweep.training.devices import Device, configure
+from maml_sweep.training.pack import Run, Trainer
+from maml_sweep.training.program import Program
+from maml_sweep.training.settings import Rung, Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Trial:
+    """One setting trained from one or more seeds at once.
+
+    Attributes:
+      seed: the trial's; its runs' seeds follow from it.
+      settings: what it trains with.
+      runs: one a repeat.
+      values: the metric at each rung so far, averaged over tasks and runs.
+      per_task: the same before averaging over tasks, float [task] a rung.
+    """
+
+    seed: int
+    settings: Settings
+    runs: list[Run]
+    values: list[float] = field(default_factory=list)
+    per_task: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def next_rung(self) -> Rung:
+        """The rung it is training towards."""
+        return self.settings.rungs[len(self.values)]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has been judged at its last rung."""
+        return len(self.values) == len(self.settings.rungs)
+
+    @property
+    def diverged(self) -> int | None:
+        """The iteration at which its first run diverged; None: none did."""
+        return min((run.diverged for run in self.runs if run.diverged is not None), default=None)
+
+    @property
+    def iteration(self) -> int:
+        """Completed meta-iterations, of the run that has come least far."""
+        return min(run.iteration for run in self.runs)
+
+    @property
+    def trial_steps(self) -> int:
+        """Completed meta-iterations of all its runs."""
+        return sum(run.iteration for run in self.runs)
+
+    @property
+    def seconds(self) -> float:
+        """Its share of the time spent in programs."""
+        return sum(run.seconds for run in self.runs)
+
+    def judge(self, scores: np.ndarray) -> float:
+        """Records float [run, task] at the rung it has reached; returns the mean."""
+        mean = scores.mean(axis=0)
+        self.per_task.append(mean)
+        self.values.append(float(mean.mean()))
+        return self.values[-1]
+
+
+def start(program: Program, settings: Settings, seed: int, repeats: int = 1) -> Trial:
+    """A trial before its first iteration."""
+    seeds = [streams.repeat_seed(seed, repeat) for repeat in range(repeats)]
+    return Trial(seed, settings, [pack.start(program, settings, each) for each in seeds])
+
+
+def program(parts: Components, structure: Structure, config: Any, device: Device) -> Program:
+    """Builds a structure's program (which is traced at its first call)."""
+    return Program(
+        parts.task,
+        parts.model,
+        parts.algorithm,
+        bound=structure.bound,
+        eval_bound=structure.eval_bound,
+        precision=config.training.precision,
+        max_loss=config.training.max_loss,
+        shards=device.shards,
+        compiled=device.compiled,
+    )
+
+
+def judge(trainer: Trainer, trials: Sequence[Trial], seed: int, tasks: int) -> None:
+    """Judges trials at the rungs they have reached, on the study's validation tasks.
+
+    A metric that is not finite counts as divergence at that iteration.
+    """
+    runs = [run for trial in trials for run in trial.runs]
+    scores = trainer.evaluate(runs, "validation", seed, tasks)
+    first = 0
+    for trial in trials:
+        own = scores[first : first + len(trial.runs)]
+        first += len(trial.runs)
+        if not math.isfinite(trial.judge(own)):
+            for run, values in zip(trial.runs, own, strict=True):
+                if not np.isfinite(values).all():
+                    run.diverged = run.iteration
+
+
+def worst(task: Task) -> float:
+    """The value of a trial that diverged."""
+    return math.inf if task.direction == "minimize" else -math.inf
+
+
+def run(config: Any) -> float:
+    """Trains one trial and returns its objective (`hydra.mode=RUN`).
+
+    Args:
+      config: a trial's composition; `trial_seed` null: that of slot 0.
+
+    Returns:
+      The post-adaptation metric on the validation tasks at the last iteration; the worst value
+      if it diverged.
+
+    Raises:
+      InputError: a wrong value.
+    """
+    parts = build.components(config)
+    structure = build.structure(config, parts.settings.inner_steps)
+    seed = config.trial_seed
+    if seed is None:
+        seed = streams.trial_seed(config.seed, 0)
+    trainer = Trainer(program(parts, structure, config, configure(config.device)))
+    trial = start(trainer.program, parts.settings, seed, config.study.repeats)
+    while not trial.finished and trial.diverged is None:
+        for _ in trainer.advance(trial.runs, [trial.next_rung.iteration] * len(trial.runs)):
+            pass
+        if trial.diverged is None:
+            judge(trainer, [trial], config.seed, config.training.validation_tasks)
+            log.info(
+                "iteration %d: %s %.6g", trial.iteration, parts.task.metric, trial.values[-1]
+            )
+    if trial.diverged is not None:
+        log.warning("diverged after %d iterations: objective %s", trial.diverged, worst(parts.task))
+        return worst(parts.task)
+    if config.training.test:
+        scores = trainer.evaluate(trial.runs, "test", config.seed, config.training.test_tasks)
+        log.info("meta-test: %s %.6g", parts.task.metric, scores.mean())
+    log.info("objective: %s %.8g", parts.task.metric, trial.values[-1])
+    return trial.values[-1]

@@ -1,0 +1,235 @@
+"""What the sweeper decides before a worker starts: create, resume, refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from composing import composer
+from hydra._internal.callbacks import Callbacks
+from hydra.types import HydraContext, RunMode
+
+from maml_sweep.errors import InputError
+from maml_sweep.search import launch, study
+from maml_sweep.search.launch import Launch
+
+KEPT = ("study.name=s", "study.n_trials=4", "algorithm.inner_steps=2", "sampler=random")
+
+
+def prepare(root: Path, *arguments: str, hydra_overrides: tuple[str, ...] = ()) -> Launch:
+    """As the plugin does."""
+    composing = composer(*hydra_overrides)
+    parsed = composing.parse(arguments)
+    sweeps = {each.input_line for each in parsed if each.is_sweep_override()}
+    config = composing.compose([x for x in arguments if x not in sweeps], RunMode.MULTIRUN)
+    context = HydraContext(composing.loader, Callbacks())
+    return launch.prepare(arguments, config, context, str(root))
+
+
+def test_a_new_sweep_is_written_whole(tmp_path: Path) -> None:
+    made = prepare(tmp_path, *KEPT, "workers=1", "device.intra_op=3", "model.activation=relu,tanh")
+    assert made.folder == tmp_path / "s"
+    plan = study.load_plan(made.url, "s")
+    assert plan == made.plan
+    assert (plan.n_trials, plan.direction, plan.metric) == (4, "minimize", "mse")
+    assert plan.fixed == ["algorithm.inner_steps=2", "sampler=random"]
+    assert "workers" not in plan.config and "device" not in plan.config
+    assert "model.activation" in plan.space["branches"][0]["parameters"]
+    assert yaml.safe_load((tmp_path / "s" / "sweep.yaml").read_text())["name"] == "s"
+    slots = study.open_study(made.url, "s").get_trials()
+    assert [trial.user_attrs["slot"] for trial in slots] == [0, 1, 2, 3]
+
+
+def test_a_worker_is_told_what_every_trial_has_and_this_launch_decides(tmp_path: Path) -> None:
+    made = prepare(tmp_path, *KEPT, "pack.size=3", "algorithm.inner_lr=interval(1,2)")
+    overrides = launch._overrides(made)
+    cfg = composer().compose(overrides)
+    assert (cfg.study.name, cfg.study.n_trials, cfg.pack.size) == ("s", 4, 3)
+    assert cfg.algorithm.inner_steps == 2
+    assert cfg.hydra.sweep.dir == str(tmp_path / "s")
+    assert not any("interval" in override for override in overrides)
+
+
+def test_an_unnamed_sweep_is_named_by_what_it_trains(tmp_path: Path) -> None:
+    made = prepare(tmp_path, "study.n_trials=1")
+    assert made.plan.name.startswith("sinusoid-mlp-maml-2")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("algorithm.inner_steps=2",),
+        ("study.n_trials=4",),
+        (
+            "workers=1",
+            "workers_per_device=2",
+            "pack.size=7",
+            "study.timeout=9",
+            "device.intra_op=1",
+        ),
+    ],
+)
+def test_resume_may_change_how_it_runs(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    first = prepare(tmp_path, *KEPT)
+    again = prepare(tmp_path, "study.name=s", *arguments)
+    assert again.plan == first.plan
+    cfg = composer().compose(launch._overrides(again))
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        node = cfg
+        for part in key.split("."):
+            node = node[part]
+        assert float(node) == float(value)
+
+
+def test_a_larger_budget_adds_the_difference(tmp_path: Path) -> None:
+    prepare(tmp_path, *KEPT)
+    again = prepare(tmp_path, "study.name=s", "study.n_trials=6")
+    assert again.plan.n_trials == 6
+    assert len(study.open_study(again.url, "s").get_trials()) == 6
+    later = prepare(tmp_path, "study.name=s")  # the stored command line still says 4
+    assert later.plan.n_trials == 6
+    with pytest.raises(InputError, match=r"study\.n_trials.*6.*got 5"):
+        prepare(tmp_path, "study.name=s", "study.n_trials=5")
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("seed=1", ["seed: 0 -> 1"]),
+        ("task.shots=5", ["task.shots: 10 -> 5"]),
+        ("algorithm.inner_steps=3", ["algorithm.inner_steps: 2 -> 3"]),
+        ("training.iterations=7", ["training.iterations: 2000 -> 7"]),
+        ("sampler=tpe", ["sampler._target_", "RandomSampler -> optuna.samplers.TPESampler"]),
+        ("study.repeats=2", ["study.repeats: 1 -> 2"]),
+        ("study.enqueue=[{algorithm.inner_lr:0.1}]", ["study.enqueue: [] -> "]),
+        (
+            "algorithm.inner_lr=interval(0.1,1)",
+            ["search of algorithm.inner_lr: 0.001 … 0.1 (log) -> 0.1 … 1"],
+        ),
+        ("algorithm.inner_steps=1,2", ["algorithm.inner_steps", "absent -> integers 1 … 2"]),
+        (
+            "optimizer.schedule=constant,cosine",
+            ["search of optimizer.schedule: absent -> constant"],
+        ),
+    ],
+)
+def test_resume_refuses_another_sweep(tmp_path: Path, argument: str, words: list[str]) -> None:
+    first = prepare(tmp_path, *KEPT)
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path, "study.name=s", argument)
+    for word in ["study.name=s", *words]:
+        assert word in str(caught.value)
+    assert study.load_plan(first.url, "s") == first.plan
+
+
+def test_resume_finds_a_study_under_its_storage_again(tmp_path: Path) -> None:
+    storage = f"study.storage=sqlite:///{tmp_path}/elsewhere.db"
+    first = prepare(tmp_path, *KEPT, storage)
+    again = prepare(tmp_path, "study.name=s", storage)
+    assert again.plan == first.plan
+    assert not any("elsewhere" in x for x in first.plan.overrides)  # it may hold a password
+    assert any(x.startswith("study.storage=") for x in launch._overrides(again))
+
+
+def test_resume_keeps_the_stored_launcher_unless_told_another(tmp_path: Path) -> None:
+    """Hydra's own settings are resumed too, and are free to change."""
+    prepare(tmp_path, *KEPT, hydra_overrides=("hydra.verbose=true",))
+    again = prepare(tmp_path, "study.name=s")
+    assert again.config.hydra.verbose is True
+    again = prepare(tmp_path, "study.name=s", hydra_overrides=("hydra/launcher=basic",))
+    assert "hydra/launcher=basic" in again.config.hydra.overrides.hydra
+
+
+def test_added_keys_may_be_said_again(tmp_path: Path) -> None:
+    added = "+experiment=sinusoid"
+    first = prepare(tmp_path, *KEPT, added)
+    assert prepare(tmp_path, *KEPT, added).plan == first.plan
+
+
+def test_enqueued_sets_fill_the_first_slots(tmp_path: Path) -> None:
+    made = prepare(
+        tmp_path, *KEPT, "study.enqueue=[{algorithm.inner_lr:0.1},{optimizer.meta_lr:0.01}]"
+    )
+    assert made.plan.enqueue == [{"algorithm.inner_lr": 0.1}, {"optimizer.meta_lr": 0.01}]
+    slots = study.open_study(made.url, "s").get_trials()
+    assert [trial.system_attrs["fixed_params"] for trial in slots] == [*made.plan.enqueue, {}, {}]
+
+
+GRID = ("search=none", "sampler=grid", "model.activation=relu,tanh", "algorithm.inner_steps=1,2,3")
+
+
+def test_a_grid_fills_the_slots(tmp_path: Path) -> None:
+    """2 activations times 3 numbers of steps, in order; the default budget of 32 is cut to 6."""
+    made = prepare(tmp_path, *GRID)
+    points = [(x["model.activation"], x["algorithm.inner_steps"]) for x in made.plan.enqueue]
+    assert sorted(points) == [(a, s) for a in ("relu", "tanh") for s in (1, 2, 3)]
+    assert made.plan.n_trials == 6
+
+
+def test_a_grid_cut_short_is_shuffled_and_may_be_finished(tmp_path: Path) -> None:
+    first = prepare(tmp_path, *GRID, "study.name=g", "study.n_trials=4")
+    assert len(first.plan.enqueue) == 6
+    assert len({point["algorithm.inner_steps"] for point in first.plan.enqueue[:4]}) > 1
+    again = prepare(tmp_path, "study.name=g", "study.n_trials=32")
+    assert again.plan.n_trials == 6
+    slots = study.open_study(again.url, "g").get_trials()
+    assert [trial.system_attrs["fixed_params"] for trial in slots] == first.plan.enqueue
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["study.n_trials=0"], ["study.n_trials=0", "at least 1"]),
+        (["study.repeats=0"], ["study.repeats=0", "at least 1"]),
+        (["study.max_retries=-1"], ["study.max_retries=-1", "at least 0"]),
+        (["study.timeout=0"], ["study.timeout=0", "above 0"]),
+        (["workers=0"], ["workers=0", "at least 1"]),
+        (["workers=2"], ["workers=2", "hydra/launcher=joblib"]),
+        (["pack.size=0"], ["pack.size=0", "auto"]),
+        (["pack.size=big"], ["pack.size=big", "auto"]),
+        (["study.name=a/b"], ["study.name", "'a/b'", "path separator"]),
+        (["study.name=.."], ["study.name", "'..'"]),
+        (["search=sinusoid"], ["search=sinusoid", "sinusoid_maml", "none"]),
+        (["sampler=grid"], ["algorithm.inner_lr", "grid"]),
+        (["pruner=wilcoxon", "pruner.p_threshold=3"], ["p_threshold", "3"]),
+        (["pruner.grace=2"], ["pruner.grace", "2"]),
+        (["study.enqueue=[{algorithm.inner_lr:5}]"], ["study.enqueue[0]", "inner_lr=5", "0.1"]),
+        (["study.enqueue=[{inner_lr:0.1}]"], ["study.enqueue[0]", "'algorithm.inner_lr'"]),
+        (["study.n_trials=1", "study.enqueue=[{},{}]"], ["study.enqueue", "at least 2"]),
+        (["task.shots=0"], ["task.shots=0"]),
+        (["optimizer.meta_lr=-1,1"], ["optimizer.meta_lr", "-1"]),
+        (["model=mlp,conv4"], ["model=conv4", "images"]),
+        (["model.activation=relu,rleu"], ["model.activation=rleu", "relu"]),
+        (["training.budget=time"], ["training.budget=time", "iterations, tasks"]),
+    ],
+)
+def test_refusals_write_nothing(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path / "outputs", *arguments)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_folders_are_told_by_root_and_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"hydra\.sweeper\.root"):
+        prepare(tmp_path, hydra_overrides=("hydra.sweep.dir=elsewhere",))
+
+
+def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
+    """A file where the folder should be: root may write everywhere else."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"hydra\.sweeper\.root: cannot write to .*file"):
+        prepare(tmp_path / "file")
+
+
+def test_a_database_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.db").write_text("a text")
+    with pytest.raises(InputError, match=r"study\.storage.*no SQLite database"):
+        prepare(tmp_path, *KEPT)
+    assert (tmp_path / "s" / "study.db").read_text() == "a text"
