@@ -19,7 +19,7 @@ class _LazyTensorFlow:
 
     def __getattr__(self, name: str) -> Any:
         if "tensorflow" not in sys.modules:
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             with _quiet_stderr():
                 importlib.import_module("tensorflow")
         return getattr(sys.modules["tensorflow"], name)

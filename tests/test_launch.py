@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from composing import composer
 from hydra._internal.callbacks import Callbacks
 from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
 
 from maml_sweep.errors import InputError
 from maml_sweep.search import launch, study
@@ -36,7 +36,7 @@ def test_a_new_sweep_is_written_whole(tmp_path: Path) -> None:
     assert plan.fixed == ["algorithm.inner_steps=2", "sampler=random"]
     assert "workers" not in plan.config and "device" not in plan.config
     assert "model.activation" in plan.space["branches"][0]["parameters"]
-    assert yaml.safe_load((tmp_path / "s" / "sweep.yaml").read_text())["name"] == "s"
+    assert OmegaConf.load(tmp_path / "s" / "sweep.yaml").name == "s"
     slots = study.open_study(made.url, "s").get_trials()
     assert [trial.user_attrs["slot"] for trial in slots] == [0, 1, 2, 3]
 
@@ -56,6 +56,13 @@ def test_an_unnamed_sweep_is_named_by_what_it_trains(tmp_path: Path) -> None:
     assert made.plan.name.startswith("sinusoid-mlp-maml-2")
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Launch]:
+    """A study that no test changes, and its root."""
+    root = tmp_path_factory.mktemp("standing")
+    return root, prepare(root, *KEPT)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -71,9 +78,11 @@ def test_an_unnamed_sweep_is_named_by_what_it_trains(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_resume_may_change_how_it_runs(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    first = prepare(tmp_path, *KEPT)
-    again = prepare(tmp_path, "study.name=s", *arguments)
+def test_resume_may_change_how_it_runs(
+    standing: tuple[Path, Launch], arguments: tuple[str, ...]
+) -> None:
+    root, first = standing
+    again = prepare(root, "study.name=s", *arguments)
     assert again.plan == first.plan
     cfg = composer().compose(launch._overrides(again))
     for argument in arguments:
@@ -116,10 +125,12 @@ def test_a_larger_budget_adds_the_difference(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_resume_refuses_another_sweep(tmp_path: Path, argument: str, words: list[str]) -> None:
-    first = prepare(tmp_path, *KEPT)
+def test_resume_refuses_another_sweep(
+    standing: tuple[Path, Launch], argument: str, words: list[str]
+) -> None:
+    root, first = standing
     with pytest.raises(InputError) as caught:
-        prepare(tmp_path, "study.name=s", argument)
+        prepare(root, "study.name=s", argument)
     for word in ["study.name=s", *words]:
         assert word in str(caught.value)
     assert study.load_plan(first.url, "s") == first.plan

@@ -17,6 +17,7 @@ from maml_sweep.search import pruners
 from maml_sweep.search.claims import Claims
 from maml_sweep.search.pruners import PackPruner, Report, RungPruner, StockPruner, WilcoxonPruner
 from maml_sweep.search.replay import replay, replays
+from maml_sweep.search.samplers import PerTrial
 
 STEPS = 10  # one unit of `iterations` a rung in these tests
 
@@ -121,16 +122,18 @@ def test_smoothing_forgives_a_single_bounce(tmp_path: Path) -> None:
 
 
 def test_a_retry_is_judged_by_its_slots_whole_curve(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, n_trials=2)
-    first, other = bench.ride(2)
-    bench.report({0: 1.0, 1: 3.0}, 3)
-    bench.claims.release(first)
-    bench.trials.remove(first)
-    (again,) = bench.ride(1)
-    rule = RungPruner(STEPS, grace=0.2, keep=0.1, smooth=2)
-    reports = bench.report({0: 2.5, 1: 2.0}, 4)
-    assert rule.decide(bench.study, reports) == {other.number}
-    assert again.number != first.number
+    """Slot 0 was best at step 3, in an attempt that was handed back; trial 2 goes on with it."""
+    for before, pruned in ((1.0, "other"), (4.0, "again")):
+        bench = Bench(tmp_path, n_trials=2)
+        first, other = bench.ride(2)
+        bench.report({0: before, 1: 3.0}, 3)
+        bench.claims.release(first)
+        bench.trials.remove(first)
+        (again,) = bench.ride(1)
+        rule = RungPruner(STEPS, grace=0.2, keep=0.1, smooth=2)
+        decision = rule.decide(bench.study, bench.report({0: 2.5, 1: 2.0}, 4))
+        assert again.number == 2
+        assert decision == {{"other": other, "again": again}[pruned].number}
 
 
 @pytest.mark.parametrize(
@@ -213,3 +216,17 @@ def test_build_wraps_what_the_configuration_names() -> None:
     assert isinstance(stock, StockPruner) and isinstance(stock.stock, optuna.pruners.NopPruner)
     with pytest.raises(InputError, match="pruner._target_"):
         pruners.build(object())
+
+
+def test_hyperbands_brackets_reach_the_sampler(tmp_path: Path) -> None:
+    """Opened with the stock pruner, the study hands TPE the trials of one bracket only."""
+    bench = Bench(tmp_path, n_trials=12)
+    rule = StockPruner(optuna.pruners.HyperbandPruner(1, STEPS))
+    bench.study.pruner = rule.stock
+    bench.study.sampler = PerTrial({"_target_": "optuna.samplers.TPESampler"}, 0)
+    while bench.ride(4):
+        for trial in bench.trials[-4:]:
+            trial.suggest_float("x", 0, 1)
+        values = {trial.user_attrs["slot"]: trial.params["x"] for trial in bench.trials[-4:]}
+        bench.prune(rule.decide(bench.study, bench.report(values, 1)))
+    assert 0 < bench.claims.counts().pruned < 12

@@ -69,6 +69,18 @@ def test_a_row_a_slot_with_all_that_is_known(tmp_path: Path) -> None:
     assert rows[3]["reason"] == "out of memory, badly"
 
 
+def test_a_result_stands_for_its_slot_whatever_else_was_tried(tmp_path: Path) -> None:
+    study = fake.in_memory(fake.plan(n_trials=1))
+    claims = fake.claims(study, tmp_path)
+    claims.fail(claims.claim(), "boom")
+    claims.finish(claims.claim(), value=1.0, state=TrialState.COMPLETE, attrs={})
+    study.enqueue_trial({}, user_attrs={"slot": 0})
+    assert [t.state.name for t in study.trials] == ["FAIL", "COMPLETE", "WAITING"]
+    assert records.standing(study.trials).number == 1
+    assert records.standing(study.trials[::2]).number == 2
+    assert records.standing(study.trials[:1]).number == 0
+
+
 def test_the_best_rung_follows_the_direction(tmp_path: Path) -> None:
     plan = fake.plan(n_trials=1, direction="maximize")
     study = fake.in_memory(plan)

@@ -98,6 +98,22 @@ def test_interleaved_trials_draw_from_their_own_states(tmp_path: Path) -> None:
     assert draw([0, 1, 0, 1]) == draw([0, 0, 1, 1]) == draw([1, 0, 1, 0])
 
 
+def test_a_quasi_random_point_hangs_on_the_trial_and_not_on_who_asks_first(tmp_path: Path) -> None:
+    def draw(order: list[int]) -> list[float]:
+        study = fake.in_memory(fake.plan(n_trials=4))
+        study.sampler = samplers.PerTrial(NODES["qmc"], seed=0)
+        claims = fake.claims(study, tmp_path)
+        first = claims.claim()
+        first.suggest_float("x", 0, 1)
+        claims.finish(first, value=1.0, state=TrialState.COMPLETE, attrs={})
+        pack = [claims.claim() for _ in range(3)]
+        for index in order:
+            pack[index].suggest_float("x", 0, 1)
+        return [trial.params["x"] for trial in pack]
+
+    assert draw([0, 1, 2]) == draw([2, 0, 1])
+
+
 @pytest.mark.parametrize("some_complete", [False, True])
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_tpe_ranks_a_diverged_trial_behind_every_finite_one(

@@ -147,3 +147,10 @@ def test_paths_with_braces_and_blanks_are_opened(tmp_path: Path) -> None:
     studies.create(url, fake.plan(n_trials=1), folder)
     assert studies.exists(url, "s")
     assert (folder / studies.DATABASE).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "s"
+    with pytest.raises(InputError, match="study folder: cannot write"):
+        studies.create(studies.storage_url(None, folder), fake.plan(), folder)

@@ -65,9 +65,11 @@ def sweep(arguments: Sequence[str], config: DictConfig, context: HydraContext, r
     except InputError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None  # an Exception would end in Hydra's traceback
+    except KeyboardInterrupt:  # before a worker listens for it, or while it runs elsewhere
+        raise SystemExit(130) from None
     from maml_sweep.search.worker import conclude  # late: a refusal needs nothing of it
 
-    conclude(launch.plan.name, launch.url, launch.folder)
+    conclude(launch.plan.name, launch.url, launch.folder, config.hydra.job.config_name)
     return returns
 
 

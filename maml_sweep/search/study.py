@@ -153,13 +153,25 @@ def open_study(
         ) from None
 
 
+def make_folder(folder: Path) -> None:
+    """Makes the study's folder.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"study folder: cannot write {folder}: {error.strerror}") from None
+
+
 def create(url: str, plan: Plan, folder: Path) -> None:
     """Creates the study and queues its slots, or completes one that was killed on the way.
 
     Raises:
       InputError: a sweep or somebody else's study of that name exists already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with folder_lock(folder):
         storage = connect(url)
         direction = StudyDirection[plan.direction.upper()]

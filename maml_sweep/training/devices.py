@@ -18,10 +18,12 @@ class Device:
     Attributes:
       shards: parts of a pack computed side by side.
       compiled: whether XLA compiles the programs.
+      gpu: whether there is a GPU.
     """
 
     shards: int = 1
     compiled: bool = False
+    gpu: bool = False
 
 
 def configure(settings: Any) -> Device:
@@ -40,7 +42,7 @@ def configure(settings: Any) -> Device:
     _set_threads(inter_op, intra_op)
     gpu = bool(tf.config.list_physical_devices("GPU"))
     compiled = gpu if settings.compile is None else settings.compile
-    return Device(shards=1 if gpu or compiled else inter_op, compiled=compiled)
+    return Device(shards=1 if gpu or compiled else inter_op, compiled=compiled, gpu=gpu)
 
 
 def _set_threads(inter_op: int, intra_op: int) -> None:

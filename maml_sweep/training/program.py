@@ -258,12 +258,18 @@ class Program:
 
     def _curve(self, params: Any, episode: Episode, knobs: Knobs) -> Any:
         """The metric after 0 … 2 * eval_bound steps: [step, lane]."""
-        curve = []
-        for step in range(2 * self.eval_bound + 1):
-            if step:
-                params = self.algorithm.step(self.learner, params, episode, knobs)
-            curve.append(self.task.score(self._query_outputs(params, episode), episode.query.y))
-        return tf.stack(curve)
+        steps = 2 * self.eval_bound
+
+        def score(params: Any) -> Any:
+            return self.task.score(self._query_outputs(params, episode), episode.query.y)
+
+        def advance(step: Any, params: Any, curve: Any) -> tuple[Any, Any, Any]:
+            params = list(self.algorithm.step(self.learner, params, episode, knobs))
+            return step + 1, params, curve.write(step + 1, score(params))
+
+        curve = tf.TensorArray(self.dtype, size=steps + 1, element_shape=[None])
+        loop = (tf.constant(0), params, curve.write(0, score(params)))
+        return tf.while_loop(lambda step, *_: step < steps, advance, loop)[2].stack()
 
     # -- shapes -------------------------------------------------------------------------------
 

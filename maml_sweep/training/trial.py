@@ -46,6 +46,11 @@ class Trial:
         return self.settings.rungs[len(self.values)]
 
     @property
+    def rung(self) -> Rung:
+        """The rung at which it was judged last."""
+        return self.settings.rungs[len(self.values) - 1]
+
+    @property
     def finished(self) -> bool:
         """Whether it has been judged at its last rung."""
         return len(self.values) == len(self.settings.rungs)
@@ -70,12 +75,15 @@ class Trial:
         """Its share of the time spent in programs."""
         return sum(run.seconds for run in self.runs)
 
-    def judge(self, scores: np.ndarray) -> float:
-        """Records float [run, task] at the rung it has reached; returns the mean."""
-        mean = scores.mean(axis=0)
-        self.per_task.append(mean)
-        self.values.append(float(mean.mean()))
-        return self.values[-1]
+    def judge(self, scores: np.ndarray) -> None:
+        """Records float [run, task] at the rung it has reached, unless it has diverged there."""
+        for run, values in zip(self.runs, scores, strict=True):
+            if not np.isfinite(values).all():
+                run.diverged = run.iteration
+        if self.diverged is None:
+            mean = scores.mean(axis=0)
+            self.per_task.append(mean)
+            self.values.append(float(mean.mean()))
 
 
 def start(program: Program, settings: Settings, seed: int, repeats: int = 1) -> Trial:
@@ -108,12 +116,8 @@ def judge(trainer: Trainer, trials: Sequence[Trial], seed: int, tasks: int) -> N
     scores = trainer.evaluate(runs, "validation", seed, tasks)
     first = 0
     for trial in trials:
-        own = scores[first : first + len(trial.runs)]
+        trial.judge(scores[first : first + len(trial.runs)])
         first += len(trial.runs)
-        if not math.isfinite(trial.judge(own)):
-            for run, values in zip(trial.runs, own, strict=True):
-                if not np.isfinite(values).all():
-                    run.diverged = run.iteration
 
 
 def worst(task: Task) -> float:

@@ -28,7 +28,7 @@ KNOTS = 5  # along a side
 REACH = 5.0  # standard deviation of a knot's pull, pixels
 BLUR = 0.8  # standard deviation, pixels
 INK = (0.22, 0.48)  # bounds of the level from which grey is ink
-FINE = 4  # positions a pixel at which blurred letters are kept
+FINE = 3  # positions a pixel at which blurred letters are kept
 CHUNK = 32  # classes at a time: the work then stays in the processor's cache
 
 Floats = NDArray[np.float64]
@@ -37,8 +37,8 @@ Floats = NDArray[np.float64]
 @functools.cache
 def load(split: str) -> Bitmaps:
     """Every class of a split by every drawer, ink 1: uint8 [class, drawer, 28, 28]."""
-    faces = np.array([letter.faces for letter in letters(split)])
-    last = np.cumsum(faces)
+    faces = np.array([letter.faces for letter in letters(split)], np.int32)
+    last = np.cumsum(faces, dtype=np.int32)
     draws = _uniforms(SPLITS.index(split), len(faces) * DRAWERS).reshape(len(faces), DRAWERS, -1)
     written = np.empty((len(faces), DRAWERS, SIDE, SIDE), np.uint8)
     for start in range(0, len(faces), CHUNK):
@@ -46,13 +46,13 @@ def load(split: str) -> Bitmaps:
         first = last[some] - faces[some]
         printed = bitmaps(split)[first[0] : last[some][-1]]
         # Drawer d copies face d modulo the faces its letter has.
-        copied = (first - first[0])[:, None] + np.arange(DRAWERS) % faces[some, None]
+        copied = (first - first[0])[:, None] + np.arange(DRAWERS, dtype=np.int32) % faces[some, None]
         written[some] = _write(printed, copied, draws[some])
     written.flags.writeable = False
     return written
 
 
-def _write(printed: Bitmaps, copied: NDArray[np.int64], draws: Floats) -> Bitmaps:
+def _write(printed: Bitmaps, copied: NDArray[np.int32], draws: Floats) -> Bitmaps:
     """Distorts letters.
 
     Args:
@@ -67,13 +67,13 @@ def _write(printed: Bitmaps, copied: NDArray[np.int64], draws: Floats) -> Bitmap
     level = INK[0] + (INK[1] - INK[0]) * (pen + 1) / 2
     position = _positions(draws)  # [class, drawer, 2, 28 * 28]
     grey = _blurred(printed)  # [bitmap, fine row, fine column]
-    side = grey.shape[-1]
+    side = SIDE * FINE
     place = position[..., 0, :] * side + position[..., 1, :] + copied[..., None] * grey[0].size
-    ink = grey.ravel()[place] >= np.ceil(255 * level)[..., None].astype(np.uint8)
-    return ink.astype(np.uint8).reshape(*copied.shape, SIDE, SIDE)
+    ink = np.take(grey, place) >= np.ceil(255 * level)[..., None].astype(np.uint8)
+    return ink.view(np.uint8).reshape(*copied.shape, SIDE, SIDE)
 
 
-def _positions(draws: Floats) -> NDArray[np.int64]:
+def _positions(draws: Floats) -> NDArray[np.int32]:
     """Where in the fine letter each pixel of a drawing looks: [..., 54] -> [..., 2, 28 * 28]."""
     spin, shear, tall, wide = np.moveaxis(draws[..., :4], -1, 0)
     spin, shear = ROTATION * spin, SHEAR * shear
@@ -89,7 +89,7 @@ def _positions(draws: Floats) -> NDArray[np.int64]:
     position += SIDE / 2
     position *= FINE
     np.clip(position, 0, SIDE * FINE - 1, out=position)
-    return position.astype(np.int64)
+    return position.astype(np.int32)
 
 
 @functools.cache
@@ -109,11 +109,14 @@ def _fields() -> Floats:
 
 
 def _blurred(printed: Bitmaps) -> Bitmaps:
-    """Grey letters on a grid `FINE` times as dense: [bitmap, 28, 28] -> [bitmap, 112, 112]."""
+    """Grey letters on a grid `FINE` times as dense: [bitmap, 28, 28] -> [bitmap, 84, 84]."""
     fine = (np.arange(SIDE * FINE) + 0.5) / FINE
     brush = np.exp(-(((fine[:, None] - np.arange(SIDE) - 0.5) / BLUR) ** 2) / 2)
     brush /= brush.sum(axis=1, keepdims=True)  # [fine, 28]
-    return np.rint(255 * (brush @ printed @ brush.T)).astype(np.uint8)
+    across = printed.reshape(-1, SIDE).astype(np.float64) @ brush.T  # [bitmap * row, 84]
+    grey = brush @ across.reshape(len(printed), SIDE, -1)
+    grey *= 255
+    return np.rint(grey, out=grey).astype(np.uint8)
 
 
 def _uniforms(seed: int, count: int) -> Floats:

@@ -1,0 +1,261 @@
+"""A worker: claims slots, trains them in packs, reports, prunes and tells until none is left.
+
+`work` is what Hydra's launcher runs in place of the application's function; `conclude` is what
+the sweeper says when the workers have stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from optuna.trial import TrialState
+
+from maml_sweep import build
+from maml_sweep.errors import InputError
+from maml_sweep.search import progress, pruners, records, study
+from maml_sweep.search.claimed import Claimed
+from maml_sweep.search.claims import Claims
+from maml_sweep.search.composition import TrialComposer
+from maml_sweep.search.interruption import Interrupted, Interruption, listening
+from maml_sweep.search.pruners import PackPruner, Report
+from maml_sweep.search.samplers import PerTrial
+from maml_sweep.search.space import Space
+from maml_sweep.search.study import Plan
+from maml_sweep.search.turns import Group, Turns
+from maml_sweep.training import checkpoint, trial
+from maml_sweep.training.devices import Device, configure
+from maml_sweep.training.pack import Trainer
+
+log = logging.getLogger(__name__)
+
+CPU_PACK = 8  # fills two cores; larger packs gain little there and teach the sampler later
+GPU_PACK = 32
+
+
+def work(config: DictConfig) -> None:
+    """Runs one worker of a sweep until no slot is left for it.
+
+    Args:
+      config: a composition with the plan's fixed overrides and `study.name`.
+
+    Raises:
+      SystemExit: 130 if it was interrupted, its state kept.
+    """
+    folder = Path(HydraConfig.get().sweep.dir)
+    with listening() as interruption:
+        worker = Worker(config, folder, interruption)
+        try:
+            worker.run()
+        except Interrupted:
+            worker.hand_back()
+            progress.say_interrupted(worker.plan.name, worker.claims.counts(), folder)
+            raise SystemExit(130) from None
+
+
+def conclude(name: str, url: str, folder: Path, config_name: str) -> None:
+    """Writes `trials.csv` and `best.yaml` and prints the outcome of a sweep."""
+    opened = study.open_study(url, name)
+    plan = study.plan_of(opened)
+    space = Space.from_description(plan.space)
+    records.write_trials(opened, plan, space, folder)
+    best = records.best_trial(opened)
+    if best is not None:
+        composer = TrialComposer.of_this_process(config_name, plan, space)
+        config = composer.container(space.values(best.params), best.user_attrs["trial_seed"])
+        records.write_best(best, plan, space, folder, config)
+    counts = Claims(opened, plan, folder, "conclude").counts()
+    progress.say_outcome(plan, counts, best, space, folder)
+
+
+class Worker:
+    """Joins the search layer's parts: claims, space, programs, pruner and records."""
+
+    def __init__(self, config: DictConfig, folder: Path, interruption: Interruption) -> None:
+        self.config = config
+        self.folder = folder
+        self.interruption = interruption
+        self.begin = time.monotonic()
+        url = study.storage_url(config.study.storage, folder)
+        self.pruner: PackPruner = pruners.build(instantiate(config.pruner))
+        sampler = PerTrial(config.sampler, config.seed)
+        self.study = study.open_study(url, config.study.name, sampler, self.pruner.stock)
+        self.plan: Plan = study.plan_of(self.study)
+        self.space = Space.from_description(self.plan.space)
+        config_name = HydraConfig.get().job.config_name
+        self.composer = TrialComposer.of_this_process(config_name, self.plan, self.space)
+        self.claims = Claims(self.study, self.plan, folder, _identity())
+        self.turns = Turns()
+        self.device: Device = configure(config.device)
+        self.size = _pack_size(config, self.plan.n_trials, self.device)
+        self.display = progress.Progress(self.plan, self.space)
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Trains until nothing waits and nothing is in flight.
+
+        Raises:
+          Interrupted: a signal came; the trials are still held.
+        """
+        self.claims.renew()
+        self.claims.reconcile()
+        try:
+            with self.display:
+                while self._fill():
+                    self._turn(self.turns.next())
+        finally:
+            log.info("%.1f s inside programs", self.turns.busy)
+        self.claims.retire()
+
+    def hand_back(self) -> None:
+        """Checkpoints every trial in flight where it stands and returns its slot."""
+        for claimed in self.turns.in_flight:
+            checkpoint.save(checkpoint.path_of(self.folder, claimed.slot), claimed.training)
+            self.claims.release(claimed.asked)
+        self.claims.retire()
+        records.write_trials(self.study, self.plan, self.space, self.folder)
+
+    @property
+    def _time_is_up(self) -> bool:
+        limit = self.config.study.timeout
+        return limit is not None and time.monotonic() - self.begin > limit
+
+    def _fill(self) -> bool:
+        """Gives free places to new trials; False when there is nothing left to train."""
+        if self._time_is_up:
+            log.info("study.timeout=%s s is over", self.config.study.timeout)
+            self.hand_back()
+            return False
+        while len(self.turns.in_flight) < self.size:
+            self.interruption.check()
+            asked = self.claims.claim()
+            if asked is None and self.claims.reap():
+                continue
+            if asked is None:
+                break
+            self._admit(asked)
+        return bool(self.turns.in_flight)
+
+    def _admit(self, asked: optuna.Trial) -> None:
+        """Draws a slot's parameters, builds its training and resumes it from its checkpoint."""
+        values = self.space.suggest(asked)
+        config = self.composer.compose(values, asked.user_attrs["trial_seed"])
+        try:
+            parts = build.components(config)
+        except InputError as error:
+            log.error("slot %d: %s", asked.user_attrs["slot"], error)
+            self.claims.fail(asked, str(error))
+            return
+        bound = self.space.upper("algorithm.inner_steps", values) or parts.settings.inner_steps
+        structure = build.structure(config, bound)
+        group = self.turns.group(
+            structure, lambda: Trainer(trial.program(parts, structure, config, self.device))
+        )
+        seed = asked.user_attrs["trial_seed"]
+        training = trial.start(group.trainer.program, parts.settings, seed, self.plan.repeats)
+        claimed = Claimed(asked, training, values)
+        if checkpoint.restore(checkpoint.path_of(self.folder, claimed.slot), training):
+            log.info("slot %d goes on at iteration %d", claimed.slot, training.iteration)
+        group.trials.append(claimed)
+        self.display.admit(claimed)
+
+    def _turn(self, group: Group) -> None:
+        """Trains a group to its next rungs, reports all of it, then decides and tells."""
+        self._train(group)
+        healthy = [each for each in group.trials if each.training.diverged is None]
+        trainings = [each.training for each in healthy]
+        if trainings:
+            tasks = self.config.training.validation_tasks
+            trial.judge(group.trainer, trainings, self.plan.seed, tasks)
+        self._settle(group, self._report(group.trials))
+
+    def _train(self, group: Group) -> None:
+        runs = [run for each in group.trials for run in each.training.runs]
+        targets = [
+            each.training.next_rung.iteration for each in group.trials for _ in each.training.runs
+        ]
+        for _ in group.trainer.advance(runs, targets):
+            self.claims.renew()
+            self.display.update(self.turns, self.claims)
+            self.interruption.check()
+
+    # -- reporting ----------------------------------------------------------------------------
+
+    def _report(self, trials: Sequence[Claimed]) -> list[Report]:
+        """Reports every trial's value at its rung; drops those that were taken from us."""
+        reports = []
+        for claimed in list(trials):
+            training = claimed.training
+            diverged = training.diverged is not None
+            step = training.next_rung.step if diverged else training.rung.step
+            value = float("nan") if diverged else training.values[-1]
+            if not self.claims.report(claimed.asked, value, step):
+                log.warning("slot %d was taken over by another worker", claimed.slot)
+                self.turns.remove(claimed)
+            elif not diverged:
+                number = claimed.asked.number
+                per_task = training.per_task[-1]
+                reports.append(Report(number, claimed.slot, step, value, per_task))
+        return reports
+
+    def _settle(self, group: Group, reports: Sequence[Report]) -> None:
+        """Tells who diverged, finished or is pruned, and checkpoints who goes on."""
+        stop = self.pruner.decide(self.study, reports) if reports else set()
+        held = list(group.trials)
+        diverged = [each for each in held if each.training.diverged is not None]
+        finished = [each for each in held if each.training.finished and each not in diverged]
+        pruned = [each for each in held if each.asked.number in stop and each not in finished]
+        self._evaluate(group, [*finished, *pruned])
+        for claimed in finished:
+            self._finish(claimed, TrialState.COMPLETE, claimed.training.values[-1])
+        for claimed in (*pruned, *diverged):
+            self._finish(claimed, TrialState.PRUNED, None)
+        for claimed in group.trials:
+            checkpoint.save(checkpoint.path_of(self.folder, claimed.slot), claimed.training)
+
+    def _evaluate(self, group: Group, trials: Sequence[Claimed]) -> None:
+        """Writes the adaptation curves of trials that end here."""
+        if not trials:
+            return
+        runs = [run for each in trials for run in each.training.runs]
+        tasks = self.config.training.validation_tasks
+        curves = iter(group.trainer.curves(runs, "validation", self.plan.seed, tasks))
+        for claimed in trials:
+            training = claimed.training
+            own = sum(next(curves) for _ in training.runs) / len(training.runs)
+            records.write_evaluation(
+                self.folder,
+                claimed.slot,
+                metric=own,  # [adaptation step, task]
+                rung_step=[rung.step for rung in training.settings.rungs[: len(training.values)]],
+                rung_metric=training.per_task,  # [rung, task]
+            )
+
+    def _finish(self, claimed: Claimed, state: TrialState, value: float | None) -> None:
+        told = self.claims.finish(claimed.asked, value=value, state=state, attrs=claimed.attrs)
+        if told:
+            checkpoint.path_of(self.folder, claimed.slot).unlink(missing_ok=True)
+        self.turns.remove(claimed)
+        self.display.tell(claimed, state, value)
+
+
+def _identity() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _pack_size(config: DictConfig, n_trials: int, device: Device) -> int:
+    """How many trials to hold in flight; `auto` leaves the sampler something to learn from."""
+    if config.pack.size != "auto":
+        return int(config.pack.size)
+    fits = GPU_PACK if device.gpu else CPU_PACK
+    return min(fits, max(1, n_trials // 4))
