@@ -120,7 +120,7 @@ class Training:
     test: bool = False
     test_tasks: int = 600
     precision: str = "float32"  # or float64
-    max_loss: float = 1e6  # a query loss above it counts as divergence
+    max_loss: float = 1e8  # a meta-training loss above it counts as divergence
 
 
 @dataclass

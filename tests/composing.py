@@ -12,7 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 import maml_sweep.config  # noqa: F401  (registers the schema)
-from maml_sweep.search.branches import Command, build_space
+from maml_sweep.search.branches import build_space
+from maml_sweep.search.command import Command
 from maml_sweep.search.compose import Composer
 from maml_sweep.search.space import Space
 

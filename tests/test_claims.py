@@ -200,6 +200,7 @@ def test_a_worker_renews_seldom_and_says_goodbye(tmp_path: Path) -> None:
     assert study.user_attrs[PREFIX + "w"]["beat"] == 1
     claims.retire()
     assert fake.claims(study, tmp_path, "observer").reap() == 1
+    assert failures(study.trials) == 0
 
 
 def test_complete_needs_a_finite_value(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from maml_sweep.errors import InputError
-from maml_sweep.search.branches import Command, build_space
+from maml_sweep.search.branches import build_space
+from maml_sweep.search.command import Command
 from maml_sweep.search.grammar import text
 from maml_sweep.search.space import Space
 

@@ -18,63 +18,13 @@ from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from maml_sweep.errors import InputError
+from maml_sweep.search.command import Command, refuse_unsearchable
 from maml_sweep.search.compose import Composer, assign, has, kind, leaves, without_hydra
 from maml_sweep.search.grammar import choices, distribution, text
 from maml_sweep.search.space import Branch, Space
 from maml_sweep.spelling import hint
 
-NEVER = {
-    "seed": "it fixes the validation tasks of the whole sweep",
-    "trial_seed": "it follows from seed and slot; study.repeats averages over several",
-    "workers": "it belongs to the sweep, not to a trial",
-    "workers_per_device": "it belongs to the sweep, not to a trial",
-    "study": "it belongs to the sweep, not to a trial",
-    "pack": "it belongs to the sweep, not to a trial",
-    "device": "it belongs to the sweep, not to a trial",
-    "sampler": "it belongs to the sweep, not to a trial",
-    "pruner": "it belongs to the sweep, not to a trial",
-    "hydra": "it belongs to the sweep, not to a trial",
-    "search": "join files by search=[a,b]",
-    "training.report_every": "trials are compared at common rungs",
-    "training.validation_tasks": "trials are compared on the same tasks",
-    "training.test": "the test split is not for searching",
-    "training.test_tasks": "the test split is not for searching",
-}
-
 Check = Callable[[DictConfig], None]
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command line's task overrides: what it fixes and what it sweeps."""
-
-    fixed: tuple[str, ...]
-    swept: Mapping[str, Override]  # key or group -> sweep, the last one given
-
-    @classmethod
-    def read(cls, composer: Composer, arguments: Sequence[str]) -> Command:
-        """Splits the arguments; of a key that is swept and fixed, the last word counts."""
-        last: dict[str, Override] = {}
-        fixed: list[Override] = []
-        for override in composer.parse(arguments):
-            key = override.key_or_group
-            if override.is_sweep_override():
-                fixed = [each for each in fixed if each.key_or_group != key]
-                last[key] = override
-            else:
-                last.pop(key, None)
-                fixed.append(override)
-        for key in last:
-            _refuse_fixtures(key)
-        return cls(tuple(each.input_line or "" for each in fixed), last)
-
-
-def _refuse_fixtures(key: str) -> None:
-    parts = key.replace("/", ".").split(".")
-    for count in range(1, len(parts) + 1):
-        reason = NEVER.get(".".join(parts[:count]))
-        if reason:
-            raise InputError(f"{key}: cannot be searched ({reason}); give it one value")
 
 
 def build_space(composer: Composer, command: Command, check: Check) -> Space:
@@ -91,23 +41,50 @@ def build_space(composer: Composer, command: Command, check: Check) -> Space:
     groups = {key: sweep for key, sweep in command.swept.items() if composer.options(key)}
     options = [_options(composer, group, sweep) for group, sweep in groups.items()]
     prefixes = {key: _prefix(sweep) for key, sweep in command.swept.items() if _prefix(sweep)}
-    branches, present = [], set(groups)
+    drafts, present = [], set(groups)
     for chosen in itertools.product(*options):
         picks = dict(zip(groups, chosen, strict=True))
         picked = [f"{prefixes.get(group, '')}{group}={text(x)}" for group, x in picks.items()]
         cfg = _compose(composer, command, picked)
-        branch, keys = _branch(composer, command, picks, cfg, check)
-        branches.append(branch)
-        present |= keys
-    space = Space(tuple(branches), prefixes)
+        draft = _draft(composer, command, picks, cfg)
+        drafts.append(draft)
+        present |= draft.sweeps.keys()
     _refuse_absent(command, present, composer, cfg)
-    if not space.groups and not any(branch.distributions for branch in branches):
+    # Every name is known to be right before any value is looked at.
+    space = Space(tuple(draft.branch() for draft in drafts), prefixes)
+    if not space.groups and not space.branches[0].distributions:
         raise InputError(
             "nothing to search: every setting is fixed; sweep one, such as "
             "'algorithm.inner_lr=tag(log, interval(0.001, 0.1))', or add hydra.mode=RUN to train "
             "one trial"
         )
+    for branch, draft in zip(space.branches, drafts, strict=True):
+        _check(branch, draft, check)
     return space
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A branch whose names are known to be right.
+
+    Attributes:
+      picks: group -> option.
+      cfg: its composition, without Hydra's node.
+      sweeps: key -> what the command line or its own search says.
+    """
+
+    picks: Mapping[str, str]
+    cfg: DictConfig
+    sweeps: Mapping[str, Override]
+
+    def branch(self) -> Branch:
+        """With its distributions; raises InputError for a wrong expression."""
+        distributions: dict[str, BaseDistribution] = {}
+        for key, override in sorted(self.sweeps.items()):
+            typed = kind(self.cfg, key) if has(self.cfg, key) else None
+            distributions[key] = distribution(override, typed)
+        structured = frozenset(key for key, each in self.sweeps.items() if _is_structured(each))
+        return Branch(",".join(self.picks.values()), self.picks, distributions, structured)
 
 
 def _compose(composer: Composer, command: Command, picked: Sequence[str]) -> DictConfig:
@@ -157,7 +134,7 @@ def _params(composer: Composer, cfg: DictConfig, command: Command) -> dict[str, 
         key = override.key_or_group
         if key in fixed or key in command.swept:
             continue
-        _refuse_fixtures(key)
+        refuse_unsearchable(key)
         if composer.options(key):
             raise InputError(f"hydra.sweeper.params: {key} is a group; choose or sweep it on the "
                              f"command line")  # fmt: skip
@@ -165,29 +142,19 @@ def _params(composer: Composer, cfg: DictConfig, command: Command) -> dict[str, 
     return found
 
 
-def _branch(
-    composer: Composer, command: Command, picks: Mapping[str, str], cfg: DictConfig, check: Check
-) -> tuple[Branch, set[str]]:
-    """One branch, checked, and the swept keys that it has."""
+def _draft(
+    composer: Composer, command: Command, picks: Mapping[str, str], cfg: DictConfig
+) -> _Draft:
+    """What one branch sweeps: its own search, then those keys of the command line that it has."""
     params = _params(composer, cfg, command)
     plain = without_hydra(cfg)
-    given = {key: each for key, each in command.swept.items() if key not in picks}
-    ours = {key: each for key, each in given.items() if _prefix(each) or has(plain, key)}
-    sweeps = {**params, **ours}
-    distributions: dict[str, BaseDistribution] = {}
-    structured = set()
-    for key in sorted(sweeps):
-        override = sweeps[key]
+    for key, override in params.items():
         if not has(plain, key) and not _prefix(override):
             near = hint(key, leaves(plain))
             raise InputError(f"{key}: no such setting{near}, named in hydra.sweeper.params")
-        kind_ = kind(plain, key) if has(plain, key) else None
-        distributions[key] = distribution(override, kind_)
-        if _is_structured(override):
-            structured.add(key)
-    branch = Branch(",".join(picks.values()), picks, distributions, frozenset(structured))
-    _check(branch, plain, {key for key in sweeps if _prefix(sweeps[key])}, check)
-    return branch, set(ours)
+    given = {key: each for key, each in command.swept.items() if key not in picks}
+    ours = {key: each for key, each in given.items() if _prefix(each) or has(plain, key)}
+    return _Draft(picks, plain, {**params, **ours})
 
 
 def _is_structured(override: Override) -> bool:
@@ -195,9 +162,10 @@ def _is_structured(override: Override) -> bool:
     return listed and any(isinstance(value, list | dict) for value in choices(override))
 
 
-def _check(branch: Branch, cfg: DictConfig, added: set[str], check: Check) -> None:
+def _check(branch: Branch, draft: _Draft, check: Check) -> None:
     """Composes every bound of every parameter, the others at their first."""
-    base = deepcopy(cfg)
+    added = {key for key, override in draft.sweeps.items() if _prefix(override)}
+    base = deepcopy(draft.cfg)
     for key, each in branch.distributions.items():
         assign(base, key, branch.value(key, _ends(each)[0]), add=key in added)
     check(base)

@@ -242,14 +242,18 @@ class Claims:
             return self._reap()
 
     def _reap(self) -> int:
-        live = live_workers(self._study.user_attrs) | {self.worker}
+        attrs = self._study.user_attrs
+        live = live_workers(attrs) | {self.worker}
         taken = [
             trial
             for trial in self._trials()
             if trial.state == TrialState.RUNNING and self._abandoned(trial, live)
         ]
         for trial in taken:
-            self._take_back(trial)
+            worker = trial.user_attrs.get("worker")
+            lease = attrs.get(f"{PREFIX}{worker}", {})
+            retired = worker is None or lease.get("expires") == 0.0
+            self._take_back(trial, retired)
         return len(taken)
 
     def _abandoned(self, trial: FrozenTrial, live: set[str]) -> bool:
@@ -261,8 +265,10 @@ class Claims:
         age = math.inf if start is None else time.time() - start.timestamp()
         return self._shares_lock or age > self._lease_seconds
 
-    def _take_back(self, trial: FrozenTrial) -> None:
+    def _take_back(self, trial: FrozenTrial, retired: bool) -> None:
         """A lapse counts as a failure only if the attempt got no further than the one before.
+
+        Nor does it count when the worker retired or was killed before it had marked the trial.
 
         So a machine that is taken away again and again loses no slot as long as it gets from one
         rung to the next, while a trial that kills its worker is not tried for ever.
@@ -271,8 +277,7 @@ class Claims:
             self._drop(trial, "surplus")
             return
         idle = len(trial.intermediate_values) <= trial.user_attrs.get("resumed", 0)
-        claimed = "worker" in trial.user_attrs
-        self._hand_back(trial.number, "lease lapsed", blame=int(idle and claimed))
+        self._hand_back(trial.number, "lease lapsed", blame=int(idle and not retired))
 
     def reconcile(self) -> None:
         """Makes every slot of the budget finished, running under a live lease, or waiting once."""

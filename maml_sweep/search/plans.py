@@ -16,7 +16,8 @@ from maml_sweep.build import components
 from maml_sweep.checks import number, positive
 from maml_sweep.errors import InputError
 from maml_sweep.search import pruners, samplers
-from maml_sweep.search.branches import Command, build_space
+from maml_sweep.search.branches import build_space
+from maml_sweep.search.command import Command
 from maml_sweep.search.compose import Composer, one_line
 from maml_sweep.search.differences import PLACE, comparable, is_free, key_of
 from maml_sweep.search.space import Space

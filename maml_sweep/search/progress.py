@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import time
 from pathlib import Path
 from types import TracebackType
@@ -183,7 +184,7 @@ def say_outcome(
         print("no trial has come to its end yet")
     else:
         seed: Any = best.user_attrs["trial_seed"]
-        line = records.override_line(space, best.params)
+        line = " ".join([*map(shlex.quote, plan.fixed), records.override_line(space, best.params)])
         print(f"best {plan.metric}: {best.value:.6g} (slot {best.user_attrs['slot']})")
         print(f"  python sweep.py hydra.mode=RUN {line} trial_seed={seed}")
     if counts.finished < plan.n_trials:

@@ -42,6 +42,11 @@ class Turns:
         """Seconds spent inside the programs."""
         return sum(group.trainer.busy for group in self._groups.values())
 
+    @property
+    def tracing(self) -> float:
+        """As many of them as first calls took."""
+        return sum(group.trainer.tracing for group in self._groups.values())
+
     def group(self, structure: Structure, build: Callable[[], Trainer]) -> Group:
         """The group of a structure; its program is built when it is first wanted."""
         if structure not in self._groups:

@@ -114,7 +114,12 @@ class Worker:
                 while self._fill():
                     self._turn(self.turns.next())
         finally:
-            log.info("%.1f s inside programs", self.turns.busy)
+            log.info(
+                "%.2f s inside programs, %.2f of them tracing, of %.2f s",
+                self.turns.busy,
+                self.turns.tracing,
+                time.monotonic() - self.begin,
+            )
         self.claims.retire()
 
     def hand_back(self) -> None:

@@ -78,7 +78,9 @@ class Trainer:
         self.program = program
         self.slice_seconds = slice_seconds
         self._lane_rate = 0.0  # lane-iterations a second, of the last call
+        self._called: set[str] = set()  # kinds of calls made before, hence traced
         self.busy = 0.0  # seconds spent inside the program
+        self.tracing = 0.0  # as much of them as first calls took, which trace it
 
     def advance(self, runs: Sequence[Run], targets: Sequence[int]) -> Iterator[None]:
         """Trains each run up to its target iteration, yielding after every call.
@@ -115,11 +117,16 @@ class Trainer:
             run.diverged = None if diverged < 0 else diverged
             run.iteration = run.iteration + count if diverged < 0 else diverged
         elapsed = time.perf_counter() - begin
-        self._charge(runs, elapsed)
+        self._charge("train", runs, elapsed)
         self._lane_rate = count * int(tasks.sum()) / elapsed
 
-    def _charge(self, runs: Sequence[Run], elapsed: float) -> None:
+    def _charge(self, call: str, runs: Sequence[Run], elapsed: float) -> None:
+        """Shares out a call's time; a first call's is the program's, not its runs'."""
         self.busy += elapsed
+        if call not in self._called:
+            self._called.add(call)
+            self.tracing += elapsed
+            return
         weights = [run.settings.meta_batch_size * run.settings.inner_steps for run in runs]
         for run, weight in zip(runs, weights, strict=True):
             run.seconds += elapsed * weight / sum(weights)
@@ -194,7 +201,7 @@ class Trainer:
             found = self.program.scores(theta, trials, lanes, split, curve=curve)
             for shard, values in zip(lanes, found, strict=True):
                 scores[:, order[shard.owner], shard.task] = values
-        self._charge(runs, time.perf_counter() - begin)
+        self._charge(f"{split} {curve}", runs, time.perf_counter() - begin)
         return scores
 
     @staticmethod

@@ -15,6 +15,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from maml_sweep.tasks.base import Split
 from maml_sweep.tasks.glyph_data.store import SIDE, SPLITS, Bitmaps, bitmaps, letters
 
 DRAWERS = 20
@@ -35,10 +36,11 @@ Floats = NDArray[np.float64]
 
 
 @functools.cache
-def load(split: str) -> Bitmaps:
+def load(split: Split) -> Bitmaps:
     """Every class of a split by every drawer, ink 1: uint8 [class, drawer, 28, 28]."""
     faces = np.array([letter.faces for letter in letters(split)], np.int32)
     last = np.cumsum(faces, dtype=np.int32)
+    drawers = np.arange(DRAWERS, dtype=np.int32)
     draws = _uniforms(SPLITS.index(split), len(faces) * DRAWERS).reshape(len(faces), DRAWERS, -1)
     written = np.empty((len(faces), DRAWERS, SIDE, SIDE), np.uint8)
     for start in range(0, len(faces), CHUNK):
@@ -46,7 +48,7 @@ def load(split: str) -> Bitmaps:
         first = last[some] - faces[some]
         printed = bitmaps(split)[first[0] : last[some][-1]]
         # Drawer d copies face d modulo the faces its letter has.
-        copied = (first - first[0])[:, None] + np.arange(DRAWERS, dtype=np.int32) % faces[some, None]
+        copied = (first - first[0])[:, None] + drawers % faces[some, None]
         written[some] = _write(printed, copied, draws[some])
     written.flags.writeable = False
     return written
@@ -70,11 +72,11 @@ def _write(printed: Bitmaps, copied: NDArray[np.int32], draws: Floats) -> Bitmap
     side = SIDE * FINE
     place = position[..., 0, :] * side + position[..., 1, :] + copied[..., None] * grey[0].size
     ink = np.take(grey, place) >= np.ceil(255 * level)[..., None].astype(np.uint8)
-    return ink.view(np.uint8).reshape(*copied.shape, SIDE, SIDE)
+    return np.asarray(ink, np.uint8).reshape(*copied.shape, SIDE, SIDE)
 
 
 def _positions(draws: Floats) -> NDArray[np.int32]:
-    """Where in the fine letter each pixel of a drawing looks: [..., 54] -> [..., 2, 28 * 28]."""
+    """Where in the fine letter each pixel of a drawing looks: [..., 56] -> [..., 2, 28 * 28]."""
     spin, shear, tall, wide = np.moveaxis(draws[..., :4], -1, 0)
     spin, shear = ROTATION * spin, SHEAR * shear
     tall, wide = np.exp(LOG_SCALE * tall), np.exp(LOG_SCALE * wide)
@@ -116,11 +118,11 @@ def _blurred(printed: Bitmaps) -> Bitmaps:
     across = printed.reshape(-1, SIDE).astype(np.float64) @ brush.T  # [bitmap * row, 84]
     grey = brush @ across.reshape(len(printed), SIDE, -1)
     grey *= 255
-    return np.rint(grey, out=grey).astype(np.uint8)
+    return np.asarray(np.rint(grey, out=grey), np.uint8)
 
 
 def _uniforms(seed: int, count: int) -> Floats:
     """The draws of every drawing, uniform in [-1, 1): [count, 1 + 6 + 2 * 25]."""
     shape = (count, 7 + 2 * KNOTS**2)
     words = np.random.PCG64(seed).random_raw(shape[0] * shape[1]) >> np.uint64(11)
-    return words.reshape(shape) * 2.0**-52 - 1
+    return np.asarray(words.reshape(shape) * 2.0**-52 - 1, np.float64)

@@ -19,6 +19,7 @@ from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from maml_sweep.tasks.base import Split
 from maml_sweep.tasks.glyph_data.store import (
     FOLDER,
     SIDE,
@@ -29,7 +30,7 @@ from maml_sweep.tasks.glyph_data.store import (
 )
 
 FACES = ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")
-SCRIPTS = {
+SCRIPTS: dict[Split, tuple[str, ...]] = {
     "train": ("LATIN", "CANADIAN SYLLABICS", "CYRILLIC", "ARABIC", "GREEK"),
     "validation": ("ARMENIAN", "LAO", "COPTIC"),
     "test": ("GEORGIAN", "TIFINAGH", "HEBREW", "NKO", "OLD ITALIC"),
@@ -39,7 +40,7 @@ DRAWN = 160  # font size a letter is first drawn at, pixels
 CANVAS = 8 * DRAWN
 INK = 100  # of 255; below half, so that the hairlines of serif faces survive
 BLUR = 1.0  # before shapes are compared: standard deviation, pixels
-ALIKE = 0.9  # cosine from which two letters count as one shape
+ALIKE, TWINS = 0.9, 0.97  # cosines from which letters count as one shape
 BLOB = 0.8  # share of its bounding box that a solid mark fills
 MOST_LETTERS = 4096
 
@@ -100,21 +101,23 @@ def draw(character: str, brush: ImageFont.FreeTypeFont) -> Bitmaps:
 def distinct(letters: Iterable[Drawn]) -> Iterator[Drawn]:
     """Drops blank and solid marks and every letter that looks like an earlier one.
 
-    Two letters are alike if the cosine of their shapes, averaged over the faces that have both,
-    reaches `ALIKE`.
+    Two letters are alike if the cosine of their shapes reaches `ALIKE` on average over the faces
+    that have both, or `TWINS` between any face of the one and any of the other.
     """
-    shapes = np.zeros((MOST_LETTERS, len(FACES) * SIDE * SIDE))
-    faces = np.zeros((MOST_LETTERS, len(FACES)))
+    shapes = np.zeros((MOST_LETTERS, len(FACES), SIDE * SIDE))
+    has = np.zeros((MOST_LETTERS, len(FACES)), bool)
     count = 0
     for drawn in letters:
         if is_blob(drawn.bitmaps[0]):
             continue
-        faces[count, drawn.faces] = 1
-        shapes[count].reshape(len(FACES), -1)[drawn.faces] = shape(drawn.bitmaps)
-        shared = faces[:count] @ faces[count]
-        if (shapes[:count] @ shapes[count] >= ALIKE * np.maximum(shared, 1)).any():
-            faces[count] = shapes[count] = 0
+        drawn_shapes = shape(drawn.bitmaps)
+        cosines = shapes[:count] @ drawn_shapes.T  # [earlier, its face, face]
+        same_face = cosines[:, drawn.faces, range(len(drawn.faces))].sum(axis=1)
+        shared = np.maximum(has[:count, drawn.faces].sum(axis=1), 1)
+        if (same_face >= ALIKE * shared).any() or (cosines >= TWINS).any():
             continue
+        shapes[count, drawn.faces] = drawn_shapes
+        has[count, drawn.faces] = True
         count += 1
         yield drawn
 

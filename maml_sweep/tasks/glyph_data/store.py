@@ -8,14 +8,17 @@ import lzma
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maml_sweep.tasks.base import Split
+
 FOLDER = Path(__file__).parent
 SIDE = 28  # height and width of a bitmap, pixels
 WORD = 32  # bits a stored row takes
-SPLITS = ("train", "validation", "test")
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 Bitmaps = NDArray[np.uint8]
 
@@ -24,7 +27,7 @@ Bitmaps = NDArray[np.uint8]
 class Letter:
     """A class of the task."""
 
-    split: str
+    split: Split
     script: str
     point: int  # Unicode code point
     name: str  # Unicode name
@@ -38,13 +41,13 @@ def write_letters(letters: Sequence[Letter]) -> None:
 
 
 @functools.cache
-def letters(split: str) -> tuple[Letter, ...]:
+def letters(split: Split) -> tuple[Letter, ...]:
     """The classes of a split, in the order of its arrays."""
     return tuple(letter for letter in _every_letter() if letter.split == split)
 
 
 @functools.cache
-def bitmaps(split: str) -> Bitmaps:
+def bitmaps(split: Split) -> Bitmaps:
     """The upright printed letters of a split, ink 1: uint8 [sum of the letters' faces, 28, 28]."""
     first = 0
     for letter in _every_letter():
@@ -73,7 +76,7 @@ def _every_letter() -> tuple[Letter, ...]:
 
 
 def _letter(split: str, script: str, point: str, name: str, faces: str) -> Letter:
-    return Letter(split, script, int(point), name, int(faces))
+    return Letter(cast(Split, split), script, int(point), name, int(faces))
 
 
 def _every_bitmap() -> Bitmaps:
