@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+
 class _LazyTensorFlow:
     """Stands for the module ``tensorflow`` and imports it at the first attribute read."""
 
@@ -22,6 +23,8 @@ class _LazyTensorFlow:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             with _quiet_stderr():
                 importlib.import_module("tensorflow")
+            # It warns of retracing when several programs are built, which is what we do.
+            sys.modules["tensorflow"].get_logger().setLevel("ERROR")
         return getattr(sys.modules["tensorflow"], name)
 
 

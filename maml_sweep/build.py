@@ -74,15 +74,14 @@ def structure(config: DictConfig, bound: int) -> Structure:
       config: the trial's composition.
       bound: the most inner steps that trials of its kind may take.
     """
-    parts = {
+    parts: dict[str, Any] = {
         group: OmegaConf.to_container(config[group], resolve=True)
         for group in ("task", "model", "algorithm")
     }
-    for knob in KNOBS[:2]:
-        parts["algorithm"].pop(knob, None)
-    # Whether gradients are clipped is in the program; where, is not.
-    if parts["algorithm"].get("inner_clip") is not None:
-        parts["algorithm"]["inner_clip"] = True
+    for knob in KNOBS:
+        # Whether a knob is set may be in the program (a clip, say); to what, is not.
+        if parts["algorithm"].get(knob) is not None:
+            parts["algorithm"][knob] = True
     training = config.training
     parts["training"] = {key: training[key] for key in ("precision", "max_loss")}
     eval_bound = bound if training.eval_steps is None else training.eval_steps

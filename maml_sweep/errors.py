@@ -1,7 +1,7 @@
 """Errors a user can act on.
 
-    Exception
-    └── InputError    the user's input is wrong: one line on stderr, exit code 2
+Exception
+└── InputError    the user's input is wrong: one line on stderr, exit code 2
 """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def hint(word: object, known: Iterable[str]) -> str:
-    """ " (did you mean 'x'?)", or nothing if no known word is near.
+    """Asks whether a near word was meant: " (did you mean 'x'?)", or nothing if none is near.
 
     A dotted key is also compared by its last part: `inner_lr` is near `algorithm.inner_lr`.
     """

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 
 from maml_sweep.search import study as studies
 from maml_sweep.search.claims import Claims
@@ -27,17 +28,25 @@ WRITES = (
 
 def plan(**changes: Any) -> Plan:
     """A plan of four slots to minimise."""
-    values: dict[str, Any] = dict(
-        name="s", direction="minimize", metric="mse", n_trials=4, seed=0, repeats=1, max_retries=3,
-        overrides=[], fixed=[], config={}, space={}, enqueue=[], versions={},
-    )  # fmt: skip
-    return Plan(**(values | changes))
+    values: dict[str, Any] = {
+        "name": "s",
+        "direction": "minimize",
+        "metric": "mse",
+        "n_trials": 4,
+        "seed": 0,
+        "repeats": 1,
+        "max_retries": 3,
+    }
+    lists: dict[str, Any] = {"overrides": [], "fixed": [], "enqueue": []}
+    maps: dict[str, Any] = {"config": {}, "space": {}, "versions": {}}
+    return Plan(**(values | lists | maps | changes))
 
 
 def in_memory(plan: Plan, storage: InMemoryStorage | None = None) -> optuna.Study:
     """A study of that plan without files, its slots queued."""
+    direction = StudyDirection[plan.direction.upper()]
     study = optuna.create_study(
-        study_name=plan.name, storage=storage or InMemoryStorage(), direction=plan.direction
+        study_name=plan.name, storage=storage or InMemoryStorage(), direction=direction
     )
     study.set_user_attr(studies.PLAN, plan.to_json())
     studies.queue_missing(study, plan)
@@ -47,6 +56,13 @@ def in_memory(plan: Plan, storage: InMemoryStorage | None = None) -> optuna.Stud
 def claims(study: optuna.Study, folder: Path, worker: str = "w", **kwargs: Any) -> Claims:
     """A worker's claims on an open study."""
     return Claims(study, studies.plan_of(study), folder, worker, **kwargs)
+
+
+def take(claims: Claims) -> optuna.Trial:
+    """Claims a slot, which must be there."""
+    trial = claims.claim()
+    assert trial is not None
+    return trial
 
 
 def kill(study: optuna.Study, worker: str) -> None:

@@ -225,8 +225,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"shots": 10, "queries": 11},
-        "task.shots=10 and task.queries=11: a class of glyphs has 20 examples; "
-        "choose at most 20 together",
+        (
+            "task.shots=10 and task.queries=11: a class of glyphs has 20 examples; "
+            "choose at most 20 together"
+        ),
     ),
     ({"ways": 0}, "task.ways=0: expected an integer of at least 1"),
     ({"shots": -1}, "task.shots=-1: expected an integer of at least 1"),

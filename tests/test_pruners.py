@@ -80,7 +80,7 @@ def test_pruned_and_diverged_trials_count_at_the_rungs_beyond(tmp_path: Path) ->
     bench = Bench(tmp_path)
     bench.ride(8)
     rule = RungPruner(STEPS, grace=0.2, keep=0.1, smooth=1)
-    bench.report({slot: 9.0 for slot in range(2, 6)}, 3)
+    bench.report(dict.fromkeys(range(2, 6), 9.0), 3)
     bench.prune({2, 3, 4, 5})
     bench.report({6: math.nan, 7: math.nan}, 3)
     bench.prune({6, 7}, {"diverged": 3})

@@ -37,16 +37,16 @@ def test_a_row_a_slot_with_all_that_is_known(tmp_path: Path) -> None:
     plan = fake.plan(n_trials=5, max_retries=0)
     study = fake.in_memory(plan)
     claims = fake.claims(study, tmp_path)
-    done, pruned, diverged, crashed = (claims.claim() for _ in range(4))
+    done, pruned, diverged, crashed = (fake.take(claims) for _ in range(4))
     for trial in (done, pruned, diverged):
         trial.suggest_float("algorithm.inner_lr@b", 0, 1)
     for step, value in {100: 0.5, 200: 0.2, 300: 0.3}.items():
         claims.report(done, value, step)
     attrs = {"iterations": 300, "tasks": 7500, "seconds": 1.5}
     claims.release(done)
-    done = claims.claim()
+    done = fake.take(claims)
     assert done.user_attrs["slot"] == 4  # the queue is first come, first served
-    done = claims.claim()
+    done = fake.take(claims)
     done.suggest_float("algorithm.inner_lr@b", 0, 1)
     claims.finish(done, value=0.3, state=TrialState.COMPLETE, attrs=attrs)
     claims.report(pruned, 2.0, 100)
@@ -72,8 +72,8 @@ def test_a_row_a_slot_with_all_that_is_known(tmp_path: Path) -> None:
 def test_a_result_stands_for_its_slot_whatever_else_was_tried(tmp_path: Path) -> None:
     study = fake.in_memory(fake.plan(n_trials=1))
     claims = fake.claims(study, tmp_path)
-    claims.fail(claims.claim(), "boom")
-    claims.finish(claims.claim(), value=1.0, state=TrialState.COMPLETE, attrs={})
+    claims.fail(fake.take(claims), "boom")
+    claims.finish(fake.take(claims), value=1.0, state=TrialState.COMPLETE, attrs={})
     study.enqueue_trial({}, user_attrs={"slot": 0})
     assert [t.state.name for t in study.trials] == ["FAIL", "COMPLETE", "WAITING"]
     assert records.standing(study.trials).number == 1
@@ -85,7 +85,7 @@ def test_the_best_rung_follows_the_direction(tmp_path: Path) -> None:
     plan = fake.plan(n_trials=1, direction="maximize")
     study = fake.in_memory(plan)
     claims = fake.claims(study, tmp_path)
-    trial = claims.claim()
+    trial = fake.take(claims)
     for step, value in {1: 0.5, 2: 0.9, 3: 0.7}.items():
         claims.report(trial, value, step)
     assert records.best_trial(study) is None
@@ -99,7 +99,7 @@ def test_best_yaml_holds_a_line_to_paste(tmp_path: Path) -> None:
     study = fake.in_memory(plan)
     claims = fake.claims(study, tmp_path)
     for value in (0.4, 0.2):
-        trial = claims.claim()
+        trial = fake.take(claims)
         trial.suggest_categorical("model.widths", ["[40,40]", "[8, 8]"])
         trial.suggest_float("algorithm.inner_lr@b", 1e-5, 1e-5)
         claims.finish(trial, value=value, state=TrialState.COMPLETE, attrs={})

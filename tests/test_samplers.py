@@ -89,7 +89,7 @@ def test_interleaved_trials_draw_from_their_own_states(tmp_path: Path) -> None:
         study = fake.in_memory(fake.plan(n_trials=2))
         study.sampler = samplers.PerTrial(NODES["random"], seed=0)
         claims = fake.claims(study, tmp_path)
-        pack = [claims.claim(), claims.claim()]
+        pack = [fake.take(claims), fake.take(claims)]
         for index in order:
             trial = pack[index]
             trial.suggest_float("b" if "a" in trial.params else "a", 0, 1)
@@ -103,10 +103,10 @@ def test_a_quasi_random_point_hangs_on_the_trial_and_not_on_who_asks_first(tmp_p
         study = fake.in_memory(fake.plan(n_trials=4))
         study.sampler = samplers.PerTrial(NODES["qmc"], seed=0)
         claims = fake.claims(study, tmp_path)
-        first = claims.claim()
+        first = fake.take(claims)
         first.suggest_float("x", 0, 1)
         claims.finish(first, value=1.0, state=TrialState.COMPLETE, attrs={})
-        pack = [claims.claim() for _ in range(3)]
+        pack = [fake.take(claims) for _ in range(3)]
         for index in order:
             pack[index].suggest_float("x", 0, 1)
         return [trial.params["x"] for trial in pack]
@@ -128,7 +128,7 @@ def test_tpe_ranks_a_diverged_trial_behind_every_finite_one(
     claims = fake.claims(study, tmp_path)
     sign = 1.0 if direction == "minimize" else -1.0
     for slot in range(6):
-        trial = claims.claim()
+        trial = fake.take(claims)
         trial.suggest_float("x", 0, 1)
         claims.report(trial, sign * (10.0 if slot else 0.1), 1)
         if slot == 0:
@@ -144,8 +144,8 @@ def test_tpe_ranks_a_diverged_trial_behind_every_finite_one(
         assert 0 in [trial.number for trial in above]
         assert len(below) == n_below
     unmarked = [t for t in study.get_trials() if t.state == TrialState.PRUNED]
-    for trial in unmarked:
-        trial.system_attrs.clear()
+    for frozen in unmarked:
+        frozen.system_attrs.clear()
     below, _ = _split_trials(study, unmarked, 1)
     assert [trial.number for trial in below] == [0]  # what would happen without the constraint
 
@@ -154,7 +154,7 @@ def test_later_divergence_is_the_smaller_fault(tmp_path: Path) -> None:
     study = fake.in_memory(fake.plan(n_trials=3))
     claims = fake.claims(study, tmp_path)
     for iteration in (10, 500, 100):
-        trial = claims.claim()
+        trial = fake.take(claims)
         claims.finish(trial, value=None, state=TrialState.PRUNED, attrs={"diverged": iteration})
     below, _ = _split_trials(study, study.get_trials(), 1)
     assert [trial.user_attrs["diverged"] for trial in below] == [500]

@@ -72,7 +72,9 @@ class Algorithm(ABC):
                 finished.append(rest)
                 episode = tf.nest.map_structure(lambda x, n=count: x[:n], episode)
                 knobs = knobs.first(count)
-            rate = tf.where(knobs.inner_steps > index, knobs.inner_lr, tf.zeros_like(knobs.inner_lr))
+            rate = tf.where(
+                knobs.inner_steps > index, knobs.inner_lr, tf.zeros_like(knobs.inner_lr)
+            )
             params = self.step(learner, params, episode, knobs._replace(inner_lr=rate))
         if not finished:
             return params

@@ -16,7 +16,7 @@ EPSILON = 1e-3  # added to variances, as in the batch norm of the MAML paper's c
 
 
 def dense(x: Any, weight: Any, bias: Any) -> Any:
-    """x W + b in each lane.
+    """Computes x W + b in each lane.
 
     Args:
       x: [lane, example, in].

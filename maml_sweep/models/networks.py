@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from maml_sweep.backend import tf
@@ -58,7 +59,7 @@ class MLP(Model):
         sizes = (self.inputs, *self.widths)
         hidden = [
             parameter
-            for index, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for index, (before, after) in enumerate(pairwise(sizes))
             for parameter in _dense(f"hidden{index}", before, after)
         ]
         return hidden + _dense("output", sizes[-1], self.outputs)
@@ -117,7 +118,7 @@ class Conv4(Model):
         self.features = self._reduced(input_shape[0]) * self._reduced(input_shape[1]) * filters
 
     def _reduced(self, extent: int) -> int:
-        """An extent after the four halvings: pooling rounds down (to no less than 1), strides up."""
+        """An extent after four halvings: pooling rounds down, to no less than 1, strides up."""
         for _ in range(self.BLOCKS):
             extent = -(-extent // 2) if self.stride or extent < 2 else extent // 2
         return extent

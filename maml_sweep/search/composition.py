@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from maml_sweep.search.compose import Composer, assign, without_hydra
+from maml_sweep.search.differences import key_of
 from maml_sweep.search.space import Space
 from maml_sweep.search.study import Plan
 
@@ -27,7 +28,9 @@ class TrialComposer:
     def of_this_process(cls, config_name: str, plan: Plan, space: Space) -> TrialComposer:
         """With the search path of the Hydra application that runs in this process."""
         loader = GlobalHydra.instance().config_loader()
-        return cls(Composer(loader, config_name, ()), plan, space)
+        # The user's own options may lie in a folder that only the command line names.
+        paths = tuple(each for each in plan.overrides if key_of(each) == "hydra.searchpath")
+        return cls(Composer(loader, config_name, paths), plan, space)
 
     def compose(self, values: Mapping[str, Any], trial_seed: int) -> DictConfig:
         """The configuration of the trial that drew these values."""

@@ -58,6 +58,7 @@ def kind(distribution: BaseDistribution) -> str:
 
 
 def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    """Draws one parameter of a trial."""
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
@@ -68,6 +69,11 @@ def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> A
 
 
 def every(key: str, distribution: BaseDistribution) -> list[Any]:
+    """Every value of a finite distribution.
+
+    Raises:
+      InputError: it has infinitely many.
+    """
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)

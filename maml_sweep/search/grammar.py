@@ -123,8 +123,7 @@ def _interval(
     if kind is float or not (kind is int or isinstance(low, int)):
         return FloatDistribution(float(low), float(high), log=log)
     if int(low) != low or int(high) != high:
-        raise InputError(f"{_setting(override)}: {override.key_or_group} is an integer, and so must "
-                         f"be the bounds")  # fmt: skip
+        raise InputError(f"{_setting(override)}: the setting is an integer, so are its bounds")
     return IntDistribution(int(low), int(high), log=log)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shlex
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +53,7 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._interactive:
             self._live.start()
+            self._route_log()
         return self
 
     def __exit__(
@@ -62,6 +64,13 @@ class Progress:
     ) -> None:
         if self._interactive:
             self._live.stop()
+            self._route_log()
+
+    def _route_log(self) -> None:
+        """Has log lines appear above the live view: while it runs, `sys.stdout` is its own."""
+        for handler in logging.getLogger().handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.setStream(sys.stdout)
 
     def admit(self, claimed: Claimed) -> None:
         """Notes where a trial begins, so that only steps trained here count."""

@@ -56,7 +56,7 @@ def replay(
     Returns:
       What came of it.
     """
-    trials, rungs = curves.shape
+    rungs = curves.shape[1]
     steps = [round((rung + 1) * pruner.iterations / rungs) for rung in range(rungs)]
     known: dict[int, dict[int, float]] = {}
     ended: set[int] = set()

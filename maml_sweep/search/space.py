@@ -163,12 +163,14 @@ class Space:
         Raises:
           InputError: a parameter has infinitely many values.
         """
-        points = []
+        points: list[dict[str, Any]] = []
         for branch in self.branches:
             axes = [every(key, each) for key, each in branch.distributions.items()]
             names = [self._name(branch, key) for key in branch.distributions]
-            for point in itertools.product(*axes):
-                points.append({**branch.choices, **dict(zip(names, point, strict=True))})
+            points += [
+                {**branch.choices, **dict(zip(names, point, strict=True))}
+                for point in itertools.product(*axes)
+            ]
         return points
 
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -182,7 +184,7 @@ class Space:
         return found
 
     def upper(self, key: str, values: Mapping[str, Any]) -> Any | None:
-        """The largest value of `key` in the branch of `values`; None if it is not searched there."""
+        """The largest value of `key` in these values' branch; None if it is not searched there."""
         distribution = self.branch(values).distributions.get(key)
         if isinstance(distribution, CategoricalDistribution):
             numbers = [x for x in distribution.choices if isinstance(x, int | float)]

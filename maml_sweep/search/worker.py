@@ -91,7 +91,7 @@ class Worker:
         self.study = study.open_study(url, config.study.name, sampler, self.pruner.stock)
         self.plan: Plan = study.plan_of(self.study)
         self.space = Space.from_description(self.plan.space)
-        config_name = HydraConfig.get().job.config_name
+        config_name = HydraConfig.get().job.config_name or "config"
         self.composer = TrialComposer.of_this_process(config_name, self.plan, self.space)
         self.claims = Claims(self.study, self.plan, folder, _identity())
         self.turns = Turns()

@@ -47,3 +47,11 @@ def _dealt(whole: Lanes, part: slice, steps: np.ndarray) -> Lanes:
     if not len(owner):
         owner, task, weight = whole.owner[:1], whole.task[:1], np.zeros(1)
     return Lanes(owner, task, weight, live_counts(steps[owner], len(whole.live)))
+
+
+def padded(lanes: Lanes, multiple: int, place: int) -> Lanes:
+    """Adds weightless lanes of a spare place up to a multiple, for programs of fixed shapes."""
+    extra = -len(lanes.owner) % multiple
+    owner = np.append(lanes.owner, np.full(extra, place, np.int32))
+    task = np.append(lanes.task, np.zeros(extra, np.int32))
+    return Lanes(owner, task, np.append(lanes.weight, np.zeros(extra)), lanes.live)

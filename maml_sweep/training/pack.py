@@ -15,12 +15,14 @@ import numpy as np
 
 from maml_sweep import streams
 from maml_sweep.algorithms.base import Knobs
+from maml_sweep.backend import tf
 from maml_sweep.tasks.base import Split
-from maml_sweep.training.lanes import arrange
+from maml_sweep.training.lanes import Lanes, arrange, padded
 from maml_sweep.training.optimizers import Coefficients, State
 from maml_sweep.training.program import Program, Trials
 from maml_sweep.training.settings import Settings
 
+LANE_UNIT, PLACE_UNIT = 64, 8  # what numbers of lanes and places are rounded up to for XLA
 SLICE_SECONDS = 0.5  # a call's length: how long an interruption or the display may have to wait
 
 
@@ -107,7 +109,7 @@ class Trainer:
         settings = [run.settings for run in runs]
         steps = np.array([s.inner_steps for s in settings], dtype=np.int32)
         tasks = np.array([s.meta_batch_size for s in settings], dtype=np.int32)
-        lanes = arrange(steps, tasks, self.program.bound, self.program.shards)
+        lanes = self._arrange(steps, tasks, self.program.bound)
         state, trials = self._stack(runs, steps)
         state, progress = self.program.train(state, trials, lanes, count)
         for place, run in enumerate(runs):
@@ -149,13 +151,29 @@ class Trainer:
             np.array([run.settings.inner_clip for run in runs], floats),
         )
         iterations = np.array([run.iteration for run in runs], np.int32)
-        return state, Trials(np.stack([run.key for run in runs]), iterations, knobs, coefficients)
+        trials = Trials(np.stack([run.key for run in runs]), iterations, knobs, coefficients)
+        return self._with_spares((state, trials))
+
+    def _arrange(self, steps: np.ndarray, tasks: np.ndarray, bound: int) -> list[Lanes]:
+        """Lanes of all tasks; where XLA compiles every shape anew, of few different numbers."""
+        lanes = arrange(steps, tasks, bound, self.program.shards)
+        if self.program.compiled:
+            lanes = [padded(shard, LANE_UNIT, len(tasks)) for shard in lanes]
+        return lanes
+
+    def _with_spares(self, stacked: tuple[State, Trials]) -> tuple[State, Trials]:
+        """Repeats the last place for padding lanes to belong to, where XLA compiles."""
+        if not self.program.compiled:
+            return stacked
+        count = len(stacked[1].iteration)
+        size = -(-(count + 1) // PLACE_UNIT) * PLACE_UNIT
+        places = np.minimum(np.arange(size), count - 1)
+        spared: tuple[State, Trials] = tf.nest.map_structure(lambda part: part[places], stacked)
+        return spared
 
     # -- judging ------------------------------------------------------------------------------
 
-    def evaluate(
-        self, runs: Sequence[Run], split: Split, seed: int, tasks: int
-    ) -> np.ndarray:
+    def evaluate(self, runs: Sequence[Run], split: Split, seed: int, tasks: int) -> np.ndarray:
         """Each run's metric on a fixed set of tasks, after its own `eval_steps`.
 
         Args:
@@ -168,10 +186,11 @@ class Trainer:
           float [run, task].
         """
         steps = np.array([run.settings.eval_steps for run in runs], np.int32)
-        return self._scores(runs, steps, split, seed, tasks, curve=False)[0]
+        scores: np.ndarray = self._scores(runs, steps, split, seed, tasks, curve=False)[0]
+        return scores
 
     def curves(self, runs: Sequence[Run], split: Split, seed: int, tasks: int) -> list[np.ndarray]:
-        """Each run's metric after 0 … 2S test-time steps, S its own: [run] of float [step, task]."""
+        """Each run's metric after 0 … 2S steps, S its own `eval_steps`: float [step, task]."""
         steps = np.array([run.settings.eval_steps for run in runs], np.int32)
         scores = self._scores(runs, steps, split, seed, tasks, curve=True)
         return [scores[: 2 * s + 1, place] for place, s in enumerate(steps)]
@@ -189,18 +208,19 @@ class Trainer:
         """Scores in blocks of tasks: [step (1 without curve), run, task]."""
         begin = time.perf_counter()
         order = np.argsort(-steps, kind="stable")
-        _, trials = self._stack([runs[place] for place in order], steps[order])
+        state, trials = self._stack([runs[place] for place in order], steps[order])
         key = streams.key("evaluation", split, seed)
-        trials = trials._replace(key=np.tile(key, (len(runs), 1)))
-        theta = np.stack([runs[place].theta for place in order])
+        trials = trials._replace(key=np.tile(key, (len(trials.key), 1)))
         scores = np.empty((2 * self.program.eval_bound + 1 if curve else 1, len(runs), tasks))
         for first, last in self._blocks(runs, tasks):
             counts = np.full(len(runs), last - first)
-            lanes = arrange(steps[order], counts, self.program.eval_bound, self.program.shards)
+            lanes = self._arrange(steps[order], counts, self.program.eval_bound)
             lanes = [shard._replace(task=shard.task + np.int32(first)) for shard in lanes]
-            found = self.program.scores(theta, trials, lanes, split, curve=curve)
+            found = self.program.scores(state.theta, trials, lanes, split, curve=curve)
             for shard, values in zip(lanes, found, strict=True):
-                scores[:, order[shard.owner], shard.task] = values
+                real = shard.owner < len(runs)
+                places = order[shard.owner[real]]
+                scores[:, places, shard.task[real]] = np.atleast_2d(values)[:, real]
         self._charge(f"{split} {curve}", runs, time.perf_counter() - begin)
         return scores
 

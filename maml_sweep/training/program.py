@@ -253,8 +253,8 @@ class Program:
         knobs = Knobs(*(tf.gather(value, owner) for value in knobs))
         if curve:
             return self._curve(params, episode, knobs)
-        params = self.algorithm.adapt(self.learner, params, episode, knobs, self._live(live))
-        return self.task.score(self._query_outputs(params, episode), episode.query.y)
+        adapted = self.algorithm.adapt(self.learner, params, episode, knobs, self._live(live))
+        return self.task.score(self._query_outputs(adapted, episode), episode.query.y)
 
     def _curve(self, params: Any, episode: Episode, knobs: Knobs) -> Any:
         """The metric after 0 … 2 * eval_bound steps: [step, lane]."""
@@ -294,7 +294,8 @@ class Program:
         """Arguments of `_train`, in its float type, short of the count."""
         floats = self.dtype.as_numpy_dtype
         arguments = [tuple(shard._replace(weight=shard.weight.astype(floats))) for shard in lanes]
-        return _nested((state, trials, arguments))
+        tensors: tuple[Any, ...] = _nested((state, trials, arguments))
+        return tensors
 
     def _float(self, *shape: int | None) -> Any:
         return tf.TensorSpec(shape, self.dtype)

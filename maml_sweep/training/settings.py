@@ -74,7 +74,9 @@ def read(config: Any, algorithm: Algorithm) -> Settings:
         inner_clip=math.inf if clip is None else clip,
         optimizer=optimizers.build(config.optimizer),
         meta_batch_size=batch,
-        eval_steps=algorithm.inner_steps if steps is None else positive("training.eval_steps", steps),
+        eval_steps=algorithm.inner_steps
+        if steps is None
+        else positive("training.eval_steps", steps),
         rungs=_rungs(training, batch),
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from maml_sweep import build, streams
 from maml_sweep.build import Components, Structure
+from maml_sweep.checks import positive
 from maml_sweep.tasks.base import Task
 from maml_sweep.training import pack
 from maml_sweep.training.devices import Device, configure
@@ -144,15 +145,14 @@ def run(config: Any) -> float:
     if seed is None:
         seed = streams.trial_seed(config.seed, 0)
     trainer = Trainer(program(parts, structure, config, configure(config.device)))
-    trial = start(trainer.program, parts.settings, seed, config.study.repeats)
+    repeats = positive("study.repeats", config.study.repeats)
+    trial = start(trainer.program, parts.settings, seed, repeats)
     while not trial.finished and trial.diverged is None:
         for _ in trainer.advance(trial.runs, [trial.next_rung.iteration] * len(trial.runs)):
             pass
         if trial.diverged is None:
             judge(trainer, [trial], config.seed, config.training.validation_tasks)
-            log.info(
-                "iteration %d: %s %.6g", trial.iteration, parts.task.metric, trial.values[-1]
-            )
+            log.info("iteration %d: %s %.6g", trial.iteration, parts.task.metric, trial.values[-1])
     if trial.diverged is not None:
         log.warning("diverged after %d iterations: objective %s", trial.diverged, worst(parts.task))
         return worst(parts.task)

@@ -54,6 +54,7 @@ class Drawn(NamedTuple):
 
 
 def main() -> None:
+    """Writes `classes.tsv`, `bitmaps.xz` and the licence beside this script."""
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     kept = list(distinct(every_letter(fonts)))
     write_letters([drawn.letter for drawn in kept])
@@ -81,6 +82,7 @@ def every_letter(fonts: Path) -> Iterator[Drawn]:
 
 
 def is_letter(point: int, script: str) -> bool:
+    """Whether a code point is a letter of that script, by its Unicode name."""
     character = chr(point)
     named = unicodedata.name(character, "").startswith(f"{script} ")
     return named and unicodedata.category(character).startswith("L")

@@ -35,6 +35,7 @@ class Letter:
 
 
 def write_letters(letters: Sequence[Letter]) -> None:
+    """Writes the table of classes, in the order of their bitmaps."""
     rows = [[field.name for field in fields(Letter)], *map(astuple, letters)]
     text = "".join("\t".join(map(str, row)) + "\n" for row in rows)
     (FOLDER / "classes.tsv").write_text(text, encoding="ascii", newline="\n")

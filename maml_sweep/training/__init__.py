@@ -1,0 +1,1 @@
+"""Training: packs of trials advanced by one compiled program."""

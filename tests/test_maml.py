@@ -1,0 +1,440 @@
+"""The meta-gradient: against differences, against closed forms and against numbers by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numerics import (
+    GivenClassification,
+    GivenRegression,
+    central_differences,
+    check_meta_gradient,
+    knobs,
+    meta_gradient,
+    meta_losses,
+    program,
+    relative,
+    run_at,
+    settings,
+    train,
+)
+
+from maml_sweep.algorithms import MAML
+from maml_sweep.backend import tf
+from maml_sweep.errors import InputError
+from maml_sweep.models import MLP, Conv4, lanes
+from maml_sweep.models.base import Model
+from maml_sweep.tasks import Episode, Examples, Task
+from maml_sweep.training.program import Program
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+LABELS = [0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 1, 1]
+
+
+def regression(shape: tuple[int, ...] = (2,), outputs: int = 2, seed: int = 1) -> GivenRegression:
+    """Two tasks of normal inputs and targets."""
+    rng = np.random.default_rng(seed)
+    sets = [(rng.normal(size=(2, n, *shape)), rng.normal(size=(2, n, outputs))) for n in (4, 6)]
+    return GivenRegression(*sets, outputs)
+
+
+def classification(shape: tuple[int, ...] = (2,), seed: int = 1) -> GivenClassification:
+    """Two tasks of normal inputs in three classes."""
+    rng = np.random.default_rng(seed)
+    sets = [(rng.normal(size=(2, 6, *shape)), np.array([y, y[::-1]])) for y in LABELS]
+    return GivenClassification(*sets, 3)
+
+
+def point(program: Program, seed: int = 0) -> np.ndarray:
+    """Parameters away from the zeros and ones that training starts with."""
+    theta = program.init(np.array([[1, 2]], np.uint32))[0]
+    return theta + 0.1 * np.random.default_rng(seed).normal(size=len(theta))
+
+
+# -- against central differences ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+@pytest.mark.parametrize("task", [regression(), classification()], ids=["mse", "cross-entropy"])
+def test_dense_layers(task: Task, activation: str, steps: int) -> None:
+    model = MLP(task.input_shape, task.outputs, (5, 4), activation)
+    of = program(task, model, bound=3)
+    check_meta_gradient(of, point(of), settings(0.2, steps))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("norm", ["transductive", "support"])
+@pytest.mark.parametrize("downsample", ["stride", "max_pool"])
+def test_convolution_norm_and_pooling(
+    downsample: str, norm: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A norm after ReLU has dead channels and kinks everywhere; softplus has neither."""
+    monkeypatch.setattr(tf.nn, "relu", tf.nn.softplus)
+    task = classification((6, 6, 1))
+    of = program(task, Conv4((6, 6, 1), 3, 2, downsample, norm), bound=3)
+    check_meta_gradient(of, point(of), settings(0.1, steps))
+
+
+def test_convolution_with_relu_and_squared_error() -> None:
+    task = regression((4, 4, 2))
+    of = program(task, Conv4((4, 4, 2), 2, 2, "stride"))
+    check_meta_gradient(of, point(of, 6), settings(0.05, 1))
+
+
+def moments_norm(x: Any, scale: Any, offset: Any, statistics: Any = None, *, fused: bool) -> Any:
+    """`lanes.batch_norm` by TensorFlow's own moments."""
+    mean, variance = tf.nn.moments(x, [0, 1, 2])
+    y = (x - mean) * (tf.reshape(scale, [-1]) * tf.math.rsqrt(variance + lanes.EPSILON))
+    return y + tf.reshape(offset, [-1]), (mean, variance)
+
+
+def test_moments_of_tensorflow_would_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same norm by tf.nn.moments: right first derivatives, a wrong meta-gradient."""
+    monkeypatch.setattr(tf.nn, "relu", tf.nn.softplus)
+    task, model = classification((6, 6, 1)), Conv4((6, 6, 1), 3, 2, "stride")
+    second = program(task, model)
+    first = program(task, model, MAML(0.1, 1, first_order=True))
+    theta, numbers = point(second), settings(0.1, 1)
+    right = [meta_gradient(of, theta, numbers) for of in (first, second)]
+    loss = meta_losses(second, theta[np.newaxis], numbers)
+
+    monkeypatch.setattr(lanes, "batch_norm", moments_norm)
+
+    np.testing.assert_allclose(meta_losses(second, theta[np.newaxis], numbers), loss, rtol=1e-12)
+    np.testing.assert_allclose(meta_gradient(first, theta, numbers), right[0], atol=1e-12)
+    assert relative(meta_gradient(second, theta, numbers), right[1]) > 1e-3
+    with pytest.raises(AssertionError):
+        check_meta_gradient(second, theta, numbers)
+
+
+# -- closed forms -----------------------------------------------------------------------------------
+
+
+class Linear:
+    """Two tasks of linear least squares, worked out in NumPy.
+
+    L(w) = |Xw - y|²/n has ∇L = 2/n Xᵀ(Xw - y) and H = 2/n XᵀX; X carries a column of ones for
+    the bias, and w is (weight, bias) as `MLP` lays it out without hidden layers.
+    """
+
+    def __init__(self) -> None:
+        self.task = regression((3,), 1)
+        self.model = MLP((3,), 1, ())
+        self.theta = np.array([0.5, -1.0, 0.3, 0.2])
+        x, y, u, v = self.task.arrays
+        ones = np.ones((2, 6, 1))
+        self.support = np.concatenate([x, ones[:, :4]], 2), y[..., 0]
+        self.query = np.concatenate([u, ones], 2), v[..., 0]
+
+    def gradient(self, part: tuple[np.ndarray, np.ndarray], task: int, w: np.ndarray) -> np.ndarray:
+        x, y = (array[task] for array in part)
+        return 2 / len(y) * x.T @ (x @ w - y)
+
+    def hessian(self, task: int) -> np.ndarray:
+        x = self.support[0][task]
+        return 2 / len(x) * x.T @ x
+
+    def adapted(self, task: int, rate: float, steps: int) -> np.ndarray:
+        w = self.theta
+        for _ in range(steps):
+            w = w - rate * self.gradient(self.support, task, w)
+        return w
+
+    def meta_gradient(self, rate: float, steps: int, *, first_order: bool = False) -> np.ndarray:
+        """The mean over tasks of (I - αH)ᵏ ∇L_query at the adapted weights."""
+        parts = []
+        for task in range(2):
+            factor = np.eye(4) - rate * self.hessian(task)
+            back = np.eye(4) if first_order else np.linalg.matrix_power(factor, steps)
+            w = self.adapted(task, rate, steps)
+            parts.append(back @ self.gradient(self.query, task, w))
+        return np.mean(parts, axis=0)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_quadratic_loss(steps: int, first_order: bool) -> None:
+    case = Linear()
+    of = program(case.task, case.model, MAML(0.1, 1, first_order), bound=4)
+    found = meta_gradient(of, case.theta, settings(0.1, steps))
+    wanted = case.meta_gradient(0.1, steps, first_order=first_order)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def query_gradient(of: Program, params: list[Any], episode: Any) -> np.ndarray:
+    """The plain gradient of the query loss at `params`, averaged over lanes."""
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        loss = tf.reduce_mean(of.learner.query_loss(params, episode))
+    return np.concatenate(
+        [np.asarray(tf.reduce_sum(g, axis=0)).ravel() for g in tape.gradient(loss, params)]
+    )
+
+
+def two_lanes(of: Program, theta: np.ndarray) -> tuple[list[Any], Any]:
+    """Parameters and the two given episodes, a lane each."""
+    episode = of.task.episodes("train", np.zeros((2, 2), np.uint32), tf.float64)
+    return of._unflat(tf.constant(np.tile(theta, (2, 1)))), episode
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_first_order_is_the_query_gradient_at_the_adapted_weights(steps: int) -> None:
+    task = classification()
+    of = program(task, MLP((2,), 3, (5,), "tanh"), MAML(0.1, 1, first_order=True), bound=3)
+    theta = point(of)
+    params, episode = two_lanes(of, theta)
+    for _ in range(steps):
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            losses = of.learner.support_loss(params, episode)
+        params = [p - 0.3 * g for p, g in zip(params, tape.gradient(losses, params), strict=True)]
+    found = meta_gradient(of, theta, settings(0.3, steps))
+    np.testing.assert_allclose(found, query_gradient(of, params, episode), rtol=1e-10, atol=1e-14)
+    second = program(task, of.model, bound=3)
+    assert relative(meta_gradient(second, theta, settings(0.3, steps)), found) > 1e-2
+
+
+def test_no_inner_rate_gives_the_joint_gradient() -> None:
+    of = program(classification(), MLP((2,), 3, (5,)), bound=2)
+    theta = point(of)
+    found = meta_gradient(of, theta, settings(0.0, 2))
+    np.testing.assert_allclose(found, query_gradient(of, *two_lanes(of, theta)), rtol=1e-12)
+
+
+class MeanProduct(GivenRegression):
+    """Loss mean(output * y): linear in the parameters of a linear model, so its Hessian is 0."""
+
+    def loss(self, outputs: Any, y: Any) -> Any:
+        return tf.reduce_mean(outputs * y, axis=[1, 2])
+
+
+def test_without_curvature_first_order_is_second_order() -> None:
+    arrays = regression((3,), 1).arrays
+    task = MeanProduct(arrays[:2], arrays[2:])
+    theta = np.array([0.5, -1.0, 0.3, 0.2])
+    first, second = (
+        meta_gradient(program(task, MLP((3,), 1, ()), MAML(1, 1, flag)), theta, settings())
+        for flag in (True, False)
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-13)
+
+
+# -- worked by hand -----------------------------------------------------------------------------------
+
+MetaStep = Callable[[np.ndarray, list[Episode], float, float], np.ndarray]
+
+
+def logistic_episodes() -> list[Episode]:
+    """Support x=1 in class 1, query x=2 in class 0; and support x=1 in class 0, the same query."""
+
+    def one(x: float, y: int) -> Examples:
+        return Examples(np.array([[x]]), np.array([y]))
+
+    return [Episode(one(1.0, 1), one(2.0, 0)), Episode(one(1.0, 0), one(2.0, 0))]
+
+
+def check_logistic(meta_step: MetaStep, order: tuple[int, ...] = (0, 1)) -> None:
+    """Logistic regression in two classes, α = 1, from weights w = (0, 0) and biases b = (0, 0).
+
+    Logits are w x + b, p = softmax, L = -log p_y, so ∂L/∂w = x (p - e_y) and ∂L/∂b = p - e_y.
+
+    Task 1. Support x = 1, y = 1 at p = (½, ½): ∂L/∂w = ∂L/∂b = (½, -½), hence
+    w' = b' = (-½, ½). Query x = 2, y = 0: logits (-1.5, 1.5), p - e_0 = s (-1, 1) with
+    s = σ(3), so the query gradient is s (-2, 2) in w and s (-1, 1) in b. The support Hessian
+    couples classes by diag(p) - ppᵀ = ¼ [[1, -1], [-1, 1]] and inputs by (1, 1): applied to it,
+    the sum over w and b is s (-3, 3), times the coupling s (-1.5, 1.5), in w and in b alike.
+    (I - αH)∇L = s (-½, ½) in w and s (½, -½) in b: the bias moves against first-order MAML.
+
+    Task 2. Support y = 0 gives w' = b' = (½, -½); query logits (1.5, -1.5), p - e_0 = r (-1, 1)
+    with r = σ(-3) = 1 - s. The same Hessian: r (-½, ½) and r (½, -½).
+
+    Mean over the tasks: (s + r)/2 = ½ times that: (-¼, ¼) in w, (¼, -¼) in b, without rounding.
+    """
+    episodes = logistic_episodes()
+    theta = meta_step(np.zeros(4), [episodes[task] for task in order], 1.0, 0.4)
+    np.testing.assert_allclose(theta, [0.1, -0.1, -0.1, 0.1], rtol=1e-12)
+
+
+def ours(theta: np.ndarray, episodes: list[Episode], alpha: float, beta: float) -> np.ndarray:
+    """A meta-iteration of the package."""
+    sets = [tuple(np.stack(a) for a in zip(*part, strict=True)) for part in zip(*episodes, strict=True)]
+    of = program(GivenClassification(*sets, 2), MLP((1,), 2, ()))
+    numbers = settings(alpha, 1, batch=len(episodes), meta_lr=beta)
+    return train(of, [run_at(theta, numbers)])[0].theta
+
+
+def cross_entropy(theta: Any, examples: Examples) -> Any:
+    """Of the linear model with theta = (w0, w1, b0, b1)."""
+    logits = examples.x * theta[:2] + theta[2:]
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=examples.y, logits=logits)
+    )
+
+
+def without_softmax(theta: Any, examples: Examples) -> Any:
+    """Takes the model's outputs for probabilities, as Keras's default from_logits=False does."""
+    outputs = examples.x * theta[:2] + theta[2:]
+    shares = tf.clip_by_value(outputs / tf.reduce_sum(outputs, 1, keepdims=True), 1e-7, 1 - 1e-7)
+    return -tf.reduce_mean(tf.math.log(tf.gather(shares, examples.y, axis=1, batch_dims=1)))
+
+
+def tutorial(
+    theta: np.ndarray,
+    episodes: list[Episode],
+    alpha: float,
+    beta: float,
+    *,
+    loss: Callable[[Any, Examples], Any] = cross_entropy,
+    leak: bool = False,
+    before: bool = False,
+) -> np.ndarray:
+    """MAML as tutorials write it, a loop over tasks, with their mistakes on request.
+
+    Args:
+      theta: parameters before the meta-iteration.
+      episodes: its tasks.
+      alpha: inner rate.
+      beta: meta rate.
+      loss: of one example set.
+      leak: the next task starts from the weights that this one has adapted.
+      before: the meta-gradient is that of the query loss before the inner update.
+    """
+    initial = tf.constant(theta)
+    with tf.GradientTape() as outer:
+        outer.watch(initial)
+        weights, total = initial, 0.0
+        for episode in episodes:
+            with tf.GradientTape() as inner:
+                inner.watch(weights)
+                support = loss(weights, episode.support)
+            adapted = weights - alpha * inner.gradient(support, weights)
+            total += loss(weights if before else adapted, episode.query) / len(episodes)
+            weights = adapted if leak else weights
+    return theta - beta * outer.gradient(total, initial).numpy()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_logistic_regression_by_hand(order: tuple[int, ...]) -> None:
+    check_logistic(ours, order)
+    check_logistic(tutorial, order)
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"leak": True}, {"before": True}, {"loss": without_softmax}], ids=lambda m: [*m][0]
+)
+def test_the_mistakes_of_tutorials_fail(mistake: dict[str, Any]) -> None:
+    def mistaken(*arguments: Any) -> np.ndarray:
+        return tutorial(*arguments, **mistake)
+
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_logistic(mistaken)
+
+
+def test_losses_are_means() -> None:
+    """The logistic case's query losses are log(1 + e³) and log(1 + e⁻³)."""
+    sets = [tuple(np.stack(a) for a in zip(*p, strict=True)) for p in zip(*logistic_episodes(), strict=True)]
+    of = program(GivenClassification(*sets, 2), MLP((1,), 2, ()))
+    found = meta_losses(of, np.zeros((1, 4)), settings(1.0, 1))
+    wanted = (math.log1p(math.exp(3)) + math.log1p(math.exp(-3))) / 2
+    np.testing.assert_allclose(found, [wanted], rtol=1e-12)
+
+
+# -- what must not matter, and what must ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [MLP((6, 6, 1), 3, (4,)), Conv4((6, 6, 1), 3, 2)])
+def test_task_order_changes_nothing(model: Model) -> None:
+    given = classification((6, 6, 1))
+    turned = GivenClassification(*zip(*[iter(array[::-1] for array in given.arrays)] * 2, strict=True), 3)
+    of, other = program(given, model), program(turned, model)
+    theta = point(of)
+    found, wanted = (meta_gradient(each, theta, settings()) for each in (of, other))
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("norm", ["transductive", "support"])
+def test_query_data_never_moves_the_adapted_weights(norm: str) -> None:
+    of = program(classification((6, 6, 1)), Conv4((6, 6, 1), 3, 2, norm=norm))
+    params, episode = two_lanes(of, point(of))
+    spoilt = episode._replace(query=Examples(episode.query.x * np.nan, 2 - episode.query.y))
+    found, wanted = (
+        of.algorithm.adapt(of.learner, params, each, knobs(2, 0.1, 2), [None, None])
+        for each in (spoilt, episode)
+    )
+    for before, value, reference in zip(params, found, wanted, strict=True):
+        np.testing.assert_array_equal(value, reference)
+        assert not np.array_equal(value, before)
+
+
+# -- clipping and bad settings ------------------------------------------------------------------------
+
+
+def test_inner_clipping_bounds_each_lanes_step() -> None:
+    """A step is α times the gradient, shortened to α times the bound where it is longer."""
+    case = Linear()
+    of = program(case.task, case.model, MAML(0.1, 1, inner_clip=1.0))
+    params, episode = two_lanes(of, case.theta)
+    gradients = np.stack([case.gradient(case.support, task, case.theta) for task in range(2)])
+    norms = np.linalg.norm(gradients, axis=1)
+    bound = norms.mean()  # above one lane's norm, below the other's
+    use = knobs(2, 0.1, 1)._replace(inner_clip=tf.fill([2], tf.constant(bound, tf.float64)))
+    stepped = np.asarray(of._flat(of.algorithm.step(of.learner, params, episode, use)))
+    shortened = gradients * np.minimum(1, bound / norms)[:, np.newaxis]
+    np.testing.assert_allclose(stepped, case.theta - 0.1 * shortened, rtol=1e-12)
+
+
+@pytest.mark.parametrize("clip", [0.05, 100.0])
+def test_the_meta_gradient_goes_through_inner_clipping(clip: float) -> None:
+    task = classification()
+    of = program(task, MLP((2,), 3, (4,), "tanh"), MAML(0.1, 1, inner_clip=1.0), bound=3)
+    numbers = settings(0.3, 3, inner_clip=clip)
+    check_meta_gradient(of, point(of), numbers)
+    free = meta_gradient(program(task, of.model, bound=3), point(of), settings(0.3, 3))
+    difference = relative(meta_gradient(of, point(of), numbers), free)
+    assert difference < 1e-12 if clip == 100.0 else difference > 1e-2
+
+
+def test_clipping_survives_a_gradient_of_zero() -> None:
+    """Targets that the model meets already: the norm's square root must not give NaN."""
+    x = np.ones((1, 2, 1))
+    of = program(GivenRegression((x, 0 * x), (x, x)), MLP((1,), 1, ()), MAML(0.1, 1, inner_clip=1.0))
+    found = meta_gradient(of, np.zeros(2), settings(batch=1, inner_clip=1.0))
+    # ∇L_query = (-2, -2), H = 2 [[1, 1], [1, 1]]: (I - 0.1 H)∇L = -2 + 0.8
+    np.testing.assert_allclose(found, [-1.2, -1.2], rtol=1e-12)
+
+
+@pytest.mark.parametrize("bound", [0.01, 1e6])
+def test_outer_clipping(bound: float) -> None:
+    case = Linear()
+    of = program(case.task, case.model)
+    whole = case.meta_gradient(0.1, 1)
+    found = meta_gradient(of, case.theta, settings(0.1, 1, clip=bound))
+    wanted = whole * min(1, bound / np.linalg.norm(whole))
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [
+        ({"inner_lr": -1.0}, "algorithm.inner_lr=-1"),
+        ({"inner_lr": math.nan}, "algorithm.inner_lr=nan"),
+        ({"inner_steps": 0}, "algorithm.inner_steps=0"),
+        ({"inner_clip": 0.0}, "algorithm.inner_clip=0"),
+    ],
+)
+def test_bad_settings_are_named(arguments: dict[str, Any], setting: str) -> None:
+    with pytest.raises(InputError, match=setting):
+        MAML(**({"inner_lr": 0.1, "inner_steps": 1} | arguments))
+
+
+def test_differences_find_a_wrong_gradient() -> None:
+    """The check itself: first order in the place of second is told apart."""
+    of = program(classification(), MLP((2,), 3, (4,), "tanh"), MAML(0.1, 1, first_order=True))
+    wanted = central_differences(of, point(of), settings(0.5))
+    assert relative(meta_gradient(of, point(of), settings(0.5)), wanted) > 1e-2
