@@ -132,9 +132,8 @@ def run_at(theta: Any, numbers: Settings, seed: int = 0) -> Run:
 
 
 def train(program: Program, runs: Sequence[Run], iterations: int = 1) -> list[Run]:
-    """Advances runs by so many iterations, all in one call."""
+    """Advances runs by so many iterations each, as a pack."""
     trainer = Trainer(program)
-    trainer._lane_rate = math.inf  # type: ignore[assignment]
     for _ in trainer.advance(runs, [run.iteration + iterations for run in runs]):
         pass
     return list(runs)

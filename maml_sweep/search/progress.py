@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.live import Live
@@ -37,7 +38,10 @@ class Progress:
     logged for every trial that ends and now and then for the sweep.
     """
 
-    def __init__(self, plan: Plan, space: Space, console: Console | None = None) -> None:
+    def __init__(
+        self, study: optuna.Study, plan: Plan, space: Space, console: Console | None = None
+    ) -> None:
+        self._study = study
         self._plan = plan
         self._space = space
         self._console = console or Console()
@@ -48,7 +52,6 @@ class Progress:
         self._steps_done = 0  # meta-iterations of trials that ended here
         self._steps_before: dict[int, int] = {}  # slot -> iterations it came with
         self._finished_before: int | None = None
-        self._best: tuple[float, str] | None = None
 
     def __enter__(self) -> Progress:
         if self._interactive:
@@ -76,7 +79,7 @@ class Progress:
         """Notes where a trial begins, so that only steps trained here count."""
         self._steps_before[claimed.slot] = claimed.training.trial_steps
 
-    def tell(self, claimed: Claimed, state: TrialState, value: float | None) -> None:
+    def tell(self, claimed: Claimed, state: TrialState) -> None:
         """Notes a trial that ended."""
         training = claimed.training
         self._steps_done += training.trial_steps - self._steps_before.pop(claimed.slot, 0)
@@ -87,8 +90,6 @@ class Progress:
             outcome = f"pruned at {training.rung.step}: {self._metric(training.values[-1])}"
         else:
             outcome = f"done: {self._metric(training.values[-1])}"
-        if value is not None and (self._best is None or self._better(value, self._best[0])):
-            self._best = (value, line)
         if not self._interactive:
             log.info("slot %d %s  (%s)", claimed.slot, outcome, line)
 
@@ -107,9 +108,6 @@ class Progress:
             log.info("%s", self._line(counts, turns))
 
     # -- figures ------------------------------------------------------------------------------
-
-    def _better(self, value: float, than: float) -> bool:
-        return value < than if self._plan.direction == "minimize" else value > than
 
     def _metric(self, value: float) -> str:
         return f"{self._plan.metric} {value:.4g}"
@@ -143,9 +141,10 @@ class Progress:
         return f"{counts.finished}/{self._plan.n_trials} done, " + ", ".join(parts)
 
     def _line(self, counts: Counts, turns: Turns) -> str:
-        best = "none yet" if self._best is None else self._metric(self._best[0])
+        best = records.best_trial(self._study)
+        value = "none yet" if best is None or best.value is None else self._metric(best.value)
         return (
-            f"{self._tally(counts)}; best {best}; {self._rate(turns):.0f} trial-steps/s; "
+            f"{self._tally(counts)}; best {value}; {self._rate(turns):.0f} trial-steps/s; "
             f"{self._left(counts, turns)} left"
         )
 
@@ -154,8 +153,10 @@ class Progress:
         table = Table.grid(padding=(0, 2))
         table.add_row("[bold]study", self._plan.name)
         table.add_row("[bold]slots", self._tally(counts))
-        if self._best is not None:
-            table.add_row("[bold]best", f"{self._metric(self._best[0])}  [dim]{self._best[1]}")
+        best = records.best_trial(self._study)
+        if best is not None and best.value is not None:
+            line = records.override_line(self._space, best.params)
+            table.add_row("[bold]best", f"{self._metric(best.value)}  [dim]{line}")
         rate = f"{self._rate(turns):.0f} trial-steps/s, {self._left(counts, turns)} left"
         table.add_row("[bold]speed", rate)
         for claimed in sorted(turns.in_flight, key=lambda each: each.slot):

@@ -97,7 +97,7 @@ class Worker:
         self.turns = Turns()
         self.device: Device = configure(config.device)
         self.size = _pack_size(config, self.plan.n_trials, self.device)
-        self.display = progress.Progress(self.plan, self.space)
+        self.display = progress.Progress(self.study, self.plan, self.space)
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -164,7 +164,8 @@ class Worker:
         bound = self.space.upper("algorithm.inner_steps", values) or parts.settings.inner_steps
         structure = build.structure(config, bound)
         group = self.turns.group(
-            structure, lambda: Trainer(trial.program(parts, structure, config, self.device))
+            structure,
+            lambda: Trainer(trial.program(parts, structure, config, self.device), self._show_life),
         )
         seed = asked.user_attrs["trial_seed"]
         training = trial.start(group.trainer.program, parts.settings, seed, self.plan.repeats)
@@ -190,9 +191,11 @@ class Worker:
             each.training.next_rung.iteration for each in group.trials for _ in each.training.runs
         ]
         for _ in group.trainer.advance(runs, targets):
-            self.claims.renew()
-            self.display.update(self.turns, self.claims)
             self.interruption.check()
+
+    def _show_life(self) -> None:
+        self.claims.renew()
+        self.display.update(self.turns, self.claims)
 
     # -- reporting ----------------------------------------------------------------------------
 
@@ -251,7 +254,7 @@ class Worker:
         if told:
             checkpoint.path_of(self.folder, claimed.slot).unlink(missing_ok=True)
         self.turns.remove(claimed)
-        self.display.tell(claimed, state, value)
+        self.display.tell(claimed, state)
 
 
 def _identity() -> str:

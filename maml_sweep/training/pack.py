@@ -8,7 +8,7 @@ with: whoever leaves makes room for whoever comes, and a run's numbers do not de
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,11 +73,18 @@ class Trainer:
 
     Args:
       program: shared by all runs.
+      after_call: run after every call of the program; to show signs of life, say.
       slice_seconds: how long one call should last about.
     """
 
-    def __init__(self, program: Program, slice_seconds: float = SLICE_SECONDS) -> None:
+    def __init__(
+        self,
+        program: Program,
+        after_call: Callable[[], None] = lambda: None,
+        slice_seconds: float = SLICE_SECONDS,
+    ) -> None:
         self.program = program
+        self.after_call = after_call
         self.slice_seconds = slice_seconds
         self._lane_rate = 0.0  # lane-iterations a second, of the last call
         self._called: set[str] = set()  # kinds of calls made before, hence traced
@@ -121,6 +128,7 @@ class Trainer:
         elapsed = time.perf_counter() - begin
         self._charge("train", runs, elapsed)
         self._lane_rate = count * int(tasks.sum()) / elapsed
+        self.after_call()
 
     def _charge(self, call: str, runs: Sequence[Run], elapsed: float) -> None:
         """Shares out a call's time; a first call's is the program's, not its runs'."""
@@ -206,13 +214,13 @@ class Trainer:
         curve: bool,
     ) -> np.ndarray:
         """Scores in blocks of tasks: [step (1 without curve), run, task]."""
-        begin = time.perf_counter()
         order = np.argsort(-steps, kind="stable")
         state, trials = self._stack([runs[place] for place in order], steps[order])
         key = streams.key("evaluation", split, seed)
         trials = trials._replace(key=np.tile(key, (len(trials.key), 1)))
         scores = np.empty((2 * self.program.eval_bound + 1 if curve else 1, len(runs), tasks))
         for first, last in self._blocks(runs, tasks):
+            begin = time.perf_counter()
             counts = np.full(len(runs), last - first)
             lanes = self._arrange(steps[order], counts, self.program.eval_bound)
             lanes = [shard._replace(task=shard.task + np.int32(first)) for shard in lanes]
@@ -221,7 +229,8 @@ class Trainer:
                 real = shard.owner < len(runs)
                 places = order[shard.owner[real]]
                 scores[:, places, shard.task[real]] = np.atleast_2d(values)[:, real]
-        self._charge(f"{split} {curve}", runs, time.perf_counter() - begin)
+            self._charge(f"{split} {curve}", runs, time.perf_counter() - begin)
+            self.after_call()
         return scores
 
     @staticmethod
