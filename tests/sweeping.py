@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pytest
 import yaml  # type: ignore[import-untyped, unused-ignore]
 from composing import ROOT
 from hydra import version
@@ -138,8 +139,8 @@ def train(*overrides: str) -> float:
         return trial.run(config)
 
 
-def interrupt_after(monkeypatch: Any, checks: int) -> None:
-    """A signal to stop comes just before a worker's n-th look for one."""
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, checks: int) -> None:
+    """A signal to stop comes when a worker has looked for one in vain that many times."""
     left = iter(range(checks))
     look = Interruption.check
 
@@ -202,8 +203,6 @@ def _recorded(programs: list[Program]) -> Iterator[None]:
         programs.append(build(*args))
         return programs[-1]
 
-    trial.program = note
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "program", note)
         yield
-    finally:
-        trial.program = build

@@ -94,8 +94,8 @@ def test_a_user_s_own_option_brings_its_own_keys(tmp_path: Path) -> None:
     ("experiment", "task", "model", "ways", "search"),
     [
         ("sinusoid", "sinusoid", "mlp", None, "sinusoid_maml"),
-        ("glyphs_5w1s", "glyphs", "conv4", 5, "glyphs_maml"),
-        ("glyphs_20w1s", "glyphs", "conv4", 20, "glyphs_maml"),
+        ("glyphs_5w1s", "glyphs", "conv4", 5, "glyphs_quick"),
+        ("glyphs_20w1s", "glyphs", "conv4", 20, "glyphs_quick"),
     ],
 )
 def test_experiments(experiment: str, task: str, model: str, ways: int | None, search: str) -> None:

@@ -1,4 +1,4 @@
-"""The documentation is true: its commands compose, its files exist, every option says what it is."""
+"""The documentation is true: its commands compose, its files exist, every option is described."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shlex
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -108,8 +109,8 @@ def test_the_changelog_has_this_version() -> None:
 
 
 @pytest.mark.parametrize("module", [config, config_search])
-def test_every_typed_option_says_what_it_is(module: object) -> None:
-    source = Path(str(module.__file__)).read_text()  # type: ignore[attr-defined]
+def test_every_typed_option_says_what_it_is(module: ModuleType) -> None:
+    source = Path(str(module.__file__)).read_text()
     groups = {**config.GROUPS, "sampler": config_search.SAMPLERS, "pruner": config_search.PRUNERS}
     said = {
         node.name: ast.get_docstring(node) or ""
@@ -118,7 +119,7 @@ def test_every_typed_option_says_what_it_is(module: object) -> None:
     }
     for group, options in groups.items():
         for name, option in options.items():
-            if option.__module__ == module.__name__:  # type: ignore[attr-defined]
+            if option.__module__ == module.__name__:
                 assert said[option.__name__].startswith(f"{group}={name}"), option.__name__
 
 

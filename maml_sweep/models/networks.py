@@ -150,8 +150,9 @@ class Conv4(Model):
             x, own = lanes.batch_norm(x, scale, offset, given, fused=not self.support_statistics)
             found.append(own)
             x = tf.nn.relu(x)
-            if not self.stride and x.shape[1] > 1:
-                x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+            window = [min(2, extent) for extent in x.shape[1:3]]  # an axis of 1 stays
+            if not self.stride and window != [1, 1]:
+                x = tf.nn.max_pool2d(x, window, window, "VALID")
         x = lanes.unfold_lanes(x, self.filters)
         x = tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], self.features])
         return lanes.dense(x, params[-2], params[-1]), found

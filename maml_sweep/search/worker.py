@@ -107,6 +107,7 @@ class Worker:
         Raises:
           Interrupted: a signal came; the trials are still held.
         """
+        ready = time.monotonic()
         self.claims.renew()
         self.claims.reconcile()
         try:
@@ -115,10 +116,10 @@ class Worker:
                     self._turn(self.turns.next())
         finally:
             log.info(
-                "%.2f s inside programs, %.2f of them tracing, of %.2f s",
+                "%.2f s inside programs, %.2f of them tracing, of %.2f s since start-up",
                 self.turns.busy,
                 self.turns.tracing,
-                time.monotonic() - self.begin,
+                time.monotonic() - ready,
             )
         self.claims.retire()
 

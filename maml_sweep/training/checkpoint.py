@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 _ARRAYS = ("theta", "moment1", "moment2")  # float [run, parameter]
 _COUNTERS = ("iteration", "seconds")  # [run]
+_RECORD = ("seed", "values", "per_task")  # [], float [rung], float [rung, task]
+# What NumPy and zipfile raise for damaged bytes: a flag or a version nobody knows, a lost name, …
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, zipfile.BadZipFile)
 
 
 def path_of(folder: Path, slot: int) -> Path:
@@ -43,12 +46,12 @@ def restore(path: Path, trial: Trial) -> bool:
       a warning: the trial starts anew).
     """
     try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as stream, np.load(stream) as file:  # np.load leaves torn files open
+            arrays = {name: file[name] for name in (*_ARRAYS, *_COUNTERS, *_RECORD)}
         _check(arrays, trial)
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         log.warning("checkpoint %s cannot be used (%s): the trial starts anew", path, error)
         return False
     for index, run in enumerate(trial.runs):

@@ -35,7 +35,7 @@ class Progress(NamedTuple):
     """What `Program.train` hands back beside the state."""
 
     loss: Any  # float [place], mean query loss of the last iteration
-    diverged: Any  # int32 [place], iterations completed when the loss went bad; -1: it did not
+    diverged: Any  # int32 [place], iterations completed before it went bad; -1: it did not
 
 
 class Program:
@@ -174,8 +174,11 @@ class Program:
             gradient, loss = self._gradient(state.theta, trials, iteration, lanes)
             age = tf.cast(iteration, self.dtype)[:, tf.newaxis]
             updated = optimizers.update(state, gradient, trials.coefficients, age)
+            # A meta-gradient, or its square, may overflow where the loss does not.
+            sound = tf.math.is_finite(tf.reduce_sum(updated.theta + updated.moment2, axis=1))
             # Comparisons with NaN are false, so this is true of finite, small losses only.
             healthy = tf.logical_and(progress.diverged < 0, loss <= self.max_loss)
+            healthy = tf.logical_and(healthy, sound)
             fell = tf.logical_and(progress.diverged < 0, tf.logical_not(healthy))
             diverged = tf.where(fell, iteration, progress.diverged)
             keep = healthy[:, tf.newaxis]
