@@ -92,6 +92,15 @@ class GivenRegression(_Given, Regression):
 class GivenClassification(_Given, Classification):
     """Given episodes under cross-entropy."""
 
+    @classmethod
+    def of(cls, episodes: Sequence[Episode], ways: int) -> GivenClassification:
+        """From episodes of one task each, without a lane axis."""
+        support, query = (
+            [np.stack(arrays) for arrays in zip(*parts, strict=True)]
+            for parts in zip(*episodes, strict=True)
+        )
+        return cls(support, query, ways)
+
 
 class Patterns(Classification):
     """Random images, one prototype a class with noise: a stand-in for glyphs that costs nothing."""
@@ -108,7 +117,10 @@ class Patterns(Classification):
         draws = tf.reshape(draws, [-1, 1 + count, self.outputs, *self.input_shape])
         x = draws[:, :1] + 0.3 * draws[:, 1:]
         y = tf.broadcast_to(tf.range(self.outputs), tf.shape(x)[:3])
-        halves = [(x[:, : self.shots], y[:, : self.shots]), (x[:, self.shots :], y[:, self.shots :])]
+        halves = [
+            (x[:, : self.shots], y[:, : self.shots]),
+            (x[:, self.shots :], y[:, self.shots :]),
+        ]
         flat = (-1, self.shots * self.outputs)
         return Episode(
             *(Examples(tf.reshape(a, (*flat, 6, 6, 1)), tf.reshape(b, flat)) for a, b in halves)
@@ -117,7 +129,8 @@ class Patterns(Classification):
 
 def program(task: Task, model: Model, algorithm: MAML | None = None, **options: Any) -> Program:
     """A program in float64 of one step, unless said otherwise."""
-    return Program(task, model, algorithm or MAML(0.1, 1), **({"precision": "float64", "bound": 1} | options))
+    chosen: dict[str, Any] = {"precision": "float64", "bound": 1} | options
+    return Program(task, model, algorithm or MAML(0.1, 1), **chosen)
 
 
 def sinusoid_program(widths: Sequence[int] = (8,), **options: Any) -> Program:
@@ -144,10 +157,10 @@ def started(program: Program, numbers: Settings, seed: int = 0) -> Run:
     return start(program, numbers, seed)
 
 
-def meta_gradient(program: Program, theta: Any, numbers: Settings) -> np.ndarray:
+def meta_gradient(program: Program, theta: Any, numbers: Settings) -> Any:
     """The meta-gradient [parameter]: one step of SGD at rate 1 subtracts it."""
     (run,) = train(program, [run_at(theta, numbers)])
-    return np.asarray(theta) - run.theta
+    return np.subtract(theta, run.theta)
 
 
 def meta_losses(program: Program, thetas: np.ndarray, numbers: Settings) -> np.ndarray:
@@ -166,7 +179,8 @@ def central_differences(
     shifts = step * np.eye(len(theta))
     thetas = np.concatenate([theta + factor * shifts for factor in (1, -1, 2, -2)])
     a, b, c, d = np.split(meta_losses(program, thetas, numbers), 4)
-    return (8 * (a - b) - (c - d)) / (12 * step)
+    differences: np.ndarray = (8 * (a - b) - (c - d)) / (12 * step)
+    return differences
 
 
 def check_meta_gradient(program: Program, theta: np.ndarray, numbers: Settings) -> None:

@@ -24,9 +24,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from maml_sweep.build import Structure
 from maml_sweep.search import study
 from maml_sweep.search.interruption import Interruption
 from maml_sweep.training import trial
+from maml_sweep.training.devices import Device
 from maml_sweep.training.program import Program
 
 # Every shard is a copy of the step in the program, so one of them traces fastest.
@@ -51,6 +53,7 @@ TINY = (
     "algorithm.inner_steps=1",
     "study.n_trials=6",
 )
+_PROGRAMS: dict[tuple[Structure, Device], Program] = {}
 # Logging stays as pytest has it; what is logged is collected here.
 _SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none")
 
@@ -137,6 +140,19 @@ def train(*overrides: str) -> float:
     with _captured(), _hydra() as hydra:
         config = hydra.compose_config("config", list(overrides), RunMode.RUN)
         return trial.run(config)
+
+
+def reuse_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps of a structure that an earlier one had need not trace it again."""
+    build = trial.program
+
+    def find(parts: Any, structure: Structure, config: Any, device: Device) -> Program:
+        key = (structure, device)
+        if key not in _PROGRAMS:
+            _PROGRAMS[key] = build(parts, structure, config, device)
+        return _PROGRAMS[key]
+
+    monkeypatch.setattr(trial, "program", find)
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, checks: int) -> None:

@@ -23,10 +23,8 @@ RUNGS = (10, 20, 30)
 def trial(seed: int = 5, size: int = 4, repeats: int = 2, dtype: str = "float32") -> Trial:
     """A fresh trial of small numbers; no program is needed."""
     numbers = settings(rungs=RUNGS)
-    runs = [
-        Run(seed + k, numbers, *(np.full(size, v, dtype) for v in (k, 0, 0)))
-        for k in range(repeats)
-    ]
+    zero = np.zeros(size, dtype)
+    runs = [Run(seed + k, numbers, zero + k, zero, zero) for k in range(repeats)]
     return Trial(seed, numbers, runs)
 
 
@@ -167,9 +165,7 @@ def test_a_flipped_byte_is_found_or_harmless(path: Path) -> None:
     whole, saved, new = path.read_bytes(), contents(trained()), contents(trial())
     outcomes = {True: 0, False: 0}
     for position in range(0, len(whole), 7):
-        path.write_bytes(
-            whole[:position] + bytes([whole[position] ^ 0x41]) + whole[position + 1 :]
-        )
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x41]) + whole[position + 1 :])
         fresh = trial()
         restored = checkpoint.restore(path, fresh)
         assert contents(fresh) == (saved if restored else new), position
@@ -178,9 +174,7 @@ def test_a_flipped_byte_is_found_or_harmless(path: Path) -> None:
     assert outcomes[True] > 0
 
 
-def test_a_folder_in_its_place_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_in_its_place_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert_refused(tmp_path, caplog)
 
 
@@ -200,9 +194,7 @@ def test_a_foreign_checkpoint_is_refused(
     assert_refused(path, caplog, reason)
 
 
-def test_another_models_checkpoint_is_refused(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_another_models_checkpoint_is_refused(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoint.save(path, trial(size=9))
     assert_refused(path, caplog, "expected (2, 4)")
 

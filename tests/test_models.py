@@ -28,7 +28,7 @@ def initial(model: Model, count: int, dtype: Any = None) -> list[Any]:
     return model.init(tf.constant(keys(count)), dtype or tf.float64)
 
 
-# -- layers -----------------------------------------------------------------------------------------
+# -- layers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("inputs", [1, 3])
@@ -135,7 +135,8 @@ def normalised(x: np.ndarray, of: np.ndarray) -> np.ndarray:
     mean, variance = (f(of, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.var))
     scale, offset = normal(len(x), x.shape[-1], seed=1), normal(len(x), x.shape[-1], seed=2)
     y = (x - mean) / np.sqrt(variance + 1e-3)
-    return y * scale[:, None, None, None] + offset[:, None, None, None]
+    result: np.ndarray = y * scale[:, None, None, None] + offset[:, None, None, None]
+    return result
 
 
 def test_batch_norm() -> None:
@@ -174,9 +175,9 @@ def test_fused_batch_norm() -> None:
         assert relative(found, wanted) < 1e-5
 
 
-# -- networks -----------------------------------------------------------------------------------------
+# -- networks ------------------------------------------------------------------------------------
 
-NETWORKS = {
+NETWORKS: dict[str, MLP | Conv4] = {
     "mlp": MLP((3,), 2, (4, 5)),
     "linear": MLP((3,), 2, ()),
     "image mlp": MLP((4, 4, 2), 3, (5,), "elu"),

@@ -110,10 +110,12 @@ def assert_itself(found: Trial, alone: Trial) -> None:
     np.testing.assert_allclose(state(found), state(alone), rtol=1e3 * tolerance, atol=tolerance)
 
 
-def test_alone_it_learns(alone: Trial, length: int) -> None:
+def test_alone_it_learns(sines: Program, alone: Trial, length: int) -> None:
+    untrained = trial.start(sines, hero(length), SEED)
+    trial.judge(Trainer(sines), [untrained], 0, 20)
     assert alone.iteration == length
-    assert alone.values[-1] < alone.values[0]
-    assert len(set(alone.values)) == 4
+    assert alone.values[-1] < untrained.values[0]
+    assert len({*alone.values, *untrained.values}) == 5
 
 
 @pytest.mark.parametrize("place", [0, 3, 7])
@@ -147,9 +149,7 @@ def test_interrupted_twice(sines: Program, alone: Trial, length: int, tmp_path: 
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9])
-def test_in_short_and_long_calls(
-    sines: Program, alone: Trial, length: int, seconds: float
-) -> None:
+def test_in_short_and_long_calls(sines: Program, alone: Trial, length: int, seconds: float) -> None:
     found = trial.start(sines, hero(length), SEED)
     follow(Trainer(sines, slice_seconds=seconds), found)
     assert_itself(found, alone)
@@ -209,13 +209,14 @@ def test_convolutions_in_company(tmp_path: Path) -> None:
     assert of.traces == 1
 
 
-# -- a trial's book-keeping -----------------------------------------------------------------------------
+# -- a trial's book-keeping ----------------------------------------------------------------------
 
 
 def judged(scores: Sequence[Sequence[float]]) -> Trial:
     """A trial of as many runs as rows, at its first rung, judged by these."""
     numbers = settings(rungs=(5, 9))
-    runs = [Run(k, numbers, *np.zeros((3, 2)), iteration=5) for k in range(len(scores))]
+    zero = np.zeros(2)
+    runs = [Run(k, numbers, zero, zero, zero, iteration=5) for k in range(len(scores))]
     found = Trial(0, numbers, runs)
     found.judge(np.array(scores))
     return found

@@ -24,6 +24,7 @@ from maml_sweep import streams
 from maml_sweep.algorithms import MAML
 from maml_sweep.backend import tf
 from maml_sweep.models import MLP, Conv4
+from maml_sweep.tasks import Split
 from maml_sweep.training.lanes import Lanes, arrange, padded
 from maml_sweep.training.pack import Run, Trainer
 from maml_sweep.training.program import Program
@@ -32,9 +33,16 @@ from maml_sweep.training.settings import Settings
 BOUND = 5
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["1 shard", "2 shards"])
-def sines(request: pytest.FixtureRequest) -> Program:
-    return sinusoid_program(bound=BOUND, shards=request.param)
+@pytest.fixture(scope="module")
+def sines() -> Program:
+    """Sine waves for up to five steps, on two shards."""
+    return sinusoid_program(bound=BOUND, shards=2)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Program:
+    """The same on one shard."""
+    return sinusoid_program(bound=BOUND)
 
 
 def numbers(place: int) -> Settings:
@@ -62,14 +70,18 @@ def alone(of: Program, place: int, iterations: int = 3) -> Run:
     return run
 
 
-# -- packs --------------------------------------------------------------------------------------------
+# -- packs ---------------------------------------------------------------------------------------
 
 
-def test_a_pack_of_different_steps_is_each_alone(sines: Program) -> None:
+@pytest.mark.parametrize("shards", ["whole", "sines"])
+def test_a_pack_of_different_steps_is_each_alone(
+    shards: str, request: pytest.FixtureRequest
+) -> None:
     """Steps 1 … 5, given in no order; the lanes that are done are split off."""
+    of: Program = request.getfixturevalue(shards)
     order = [3, 0, 4, 2, 1, 5, 6]
-    packed = train(sines, [started(sines, numbers(k), seed=k) for k in order], 3)
-    assert_same(packed, [alone(sines, k) for k in order])
+    packed = train(of, [started(of, numbers(k), seed=k) for k in order], 3)
+    assert_same(packed, [alone(of, k) for k in order])
 
 
 @pytest.mark.usefixtures("eager")
@@ -128,7 +140,7 @@ def test_meta_gradient_of_the_traced_program() -> None:
     check_meta_gradient(of, started(of, settings()).theta + 0.01, settings(0.05, 2, batch=3))
 
 
-# -- arrangement --------------------------------------------------------------------------------------
+# -- arrangement ---------------------------------------------------------------------------------
 
 
 def test_lanes_by_hand() -> None:
@@ -173,7 +185,7 @@ def test_padding_by_hand() -> None:
     assert len(padded(filled, 4, 2).owner) == 8
 
 
-# -- XLA ----------------------------------------------------------------------------------------------
+# -- XLA -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +235,7 @@ def test_only_a_compiled_program_lowers() -> None:
         of.stablehlo(*arguments(of, [started(of, settings())]))
 
 
-# -- divergence ---------------------------------------------------------------------------------------
+# -- divergence ----------------------------------------------------------------------------------
 
 
 def test_divergence_by_hand() -> None:
@@ -281,9 +293,7 @@ def test_a_late_divergence_keeps_a_finite_state() -> None:
 def test_a_gradient_that_overflows_is_divergence_too() -> None:
     """L = (w x)² = 1e4 at x = 1e38 is finite; ∂L/∂w = 2 w x² = 2e40 is not in float32."""
     zero, x = np.zeros((1, 1, 1)), np.full((1, 1, 1), 1e38)
-    of = program(
-        GivenRegression((zero, zero), (x, zero)), MLP((1,), 1, ()), precision="float32"
-    )
+    of = program(GivenRegression((zero, zero), (x, zero)), MLP((1,), 1, ()), precision="float32")
     start = np.array([1e-36, 0.0], np.float32)
     for kind in ("sgd", "adam"):
         (run,) = train(of, [run_at(start, settings(batch=1, kind=kind))], 3)
@@ -321,7 +331,7 @@ def test_divergence_in_convolutions_stays_in_its_lane() -> None:
     assert of.traces == 1
 
 
-# -- judging ------------------------------------------------------------------------------------------
+# -- judging -------------------------------------------------------------------------------------
 
 
 def test_judging_adapts_by_each_trials_own_steps(sines: Program) -> None:
@@ -357,7 +367,7 @@ def test_judging_hangs_on_nobody_else(sines: Program) -> None:
 
 def test_splits_and_seeds_have_tasks_of_their_own(sines: Program) -> None:
     run = started(sines, numbers(0))
-    kinds = [("validation", 0), ("validation", 1), ("test", 0)]
+    kinds: list[tuple[Split, int]] = [("validation", 0), ("validation", 1), ("test", 0)]
     scores = [Trainer(sines).evaluate([run], split, seed, 5)[0] for split, seed in kinds]
     assert len(np.unique(scores)) == 15
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
-from numerics import tf
 
 from maml_sweep import streams
+from maml_sweep.backend import tf
 from maml_sweep.tasks import Sinusoid
 
 LANES, COUNT = 1000, 400
@@ -20,14 +21,14 @@ WORDS = [3245019658, 2105752796]
 
 
 @pytest.fixture(scope="module")
-def lanes() -> np.ndarray:
+def lanes() -> Any:
     """Streams as a program makes them: tasks of an iteration of a trial. uint32 [lane, 2]."""
     trial = tf.constant(streams.key("tasks", streams.trial_seed(0, 0)))[tf.newaxis]
     return streams.fold_in(streams.fold_in(trial, 7), tf.range(LANES)).numpy()
 
 
 @pytest.fixture(scope="module")
-def unit(lanes: np.ndarray) -> np.ndarray:
+def unit(lanes: np.ndarray) -> Any:
     """float64 [lane, draw], uniform in [0, 1)."""
     return streams.uniform(lanes, COUNT, tf.float64).numpy()
 
@@ -138,7 +139,9 @@ def test_bits_change_half_where_a_bit_of_the_key_changes(lanes: np.ndarray) -> N
 def test_both_precisions_draw_the_same(lanes: np.ndarray) -> None:
     single, double = (streams.uniform(lanes, 50, kind).numpy() for kind in (tf.float32, tf.float64))
     np.testing.assert_array_equal(single.astype(np.float64), double)
-    single, double = (streams.truncated_normal(lanes, 50, k).numpy() for k in (tf.float32, tf.float64))
+    single, double = (
+        streams.truncated_normal(lanes, 50, k).numpy() for k in (tf.float32, tf.float64)
+    )
     np.testing.assert_array_equal(single, double.astype(np.float32))
 
 
@@ -175,7 +178,7 @@ def test_truncated_normal(lanes: np.ndarray) -> None:
     assert np.mean(draws**4) == pytest.approx(1.41614 / 0.77374**2, abs=0.02)
 
 
-# -- sine waves ---------------------------------------------------------------------------------------
+# -- sine waves ----------------------------------------------------------------------------------
 
 
 def test_sinusoid_examples_lie_on_their_wave(lanes: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from optuna.trial import TrialState
-from sweeping import SMALL, TINY, Sweep, interrupt_after, sweep, train
+from sweeping import SMALL, TINY, Sweep, interrupt_after, reuse_programs, sweep, train
 
 from maml_sweep import streams
 from maml_sweep.search import study, worker
@@ -42,6 +42,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """8 slots that nothing disturbs."""
     return sweep(tmp_path_factory.mktemp("steady"), *STEADY)
+
+
+@pytest.fixture(autouse=True)
+def _programs_of_earlier_sweeps(whole: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the tests most of their tracing, except for `whole`, which has its own program."""
+    reuse_programs(monkeypatch)
 
 
 @pytest.fixture

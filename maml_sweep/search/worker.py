@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 CPU_PACK = 8  # fills two cores; larger packs gain little there and teach the sampler later
 GPU_PACK = 32
+SHARE = 5  # of the budget at most 1 / SHARE is in flight: the sampler learns before it draws again
 
 
 def work(config: DictConfig) -> None:
@@ -263,8 +264,8 @@ def _identity() -> str:
 
 
 def _pack_size(config: DictConfig, n_trials: int, device: Device) -> int:
-    """How many trials to hold in flight; `auto` leaves the sampler something to learn from."""
+    """How many trials to hold in flight."""
     if config.pack.size != "auto":
         return int(config.pack.size)
     fits = GPU_PACK if device.gpu else CPU_PACK
-    return min(fits, max(1, n_trials // 4))
+    return min(fits, max(1, n_trials // SHARE))
