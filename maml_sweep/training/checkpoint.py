@@ -71,5 +71,10 @@ def _check(arrays: dict[str, np.ndarray], trial: Trial) -> None:
         expected = (len(trial.runs), *trial.runs[0].theta.shape)
         if arrays[name].shape != expected or arrays[name].dtype != trial.runs[0].theta.dtype:
             raise ValueError(f"{name} has shape {arrays[name].shape}, expected {expected}")
+    counts = {name: len(arrays[name]) for name in _COUNTERS}
+    if set(counts.values()) != {len(trial.runs)} or len(arrays["per_task"]) != len(
+        arrays["values"]
+    ):
+        raise ValueError("its parts are of different lengths")
     if len(arrays["values"]) >= len(trial.settings.rungs):
         raise ValueError("it has more rungs than the trial")

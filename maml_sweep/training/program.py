@@ -157,16 +157,15 @@ class Program:
         places = tf.shape(trials.iteration)[0]
         loss = tf.zeros([places], self.dtype)
         diverged = tf.fill([places], -1)
-        body = self._body(trials, lanes, places)
         _, state, progress = tf.while_loop(
             lambda done, *_: done < count,
-            body,
+            self._body(trials, lanes),
             (tf.constant(0), state, Progress(loss, diverged)),
             parallel_iterations=1,
         )
         return state, progress
 
-    def _body(self, trials: Trials, lanes: Sequence[Any], places: Any) -> Any:
+    def _body(self, trials: Trials, lanes: Sequence[Any]) -> Any:
         """The loop's body: one meta-iteration of every trial that has not diverged."""
 
         def iterate(done: Any, state: State, progress: Progress) -> tuple[Any, State, Progress]:
