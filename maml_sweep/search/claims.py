@@ -26,7 +26,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from maml_sweep.search.lease import PREFIX, Lease, live_workers
 from maml_sweep.search.lock import folder_lock
-from maml_sweep.search.slots import ACTIVE, RESULTS, Attempts, Counts, by_slot, failures, slot_state
+from maml_sweep.search.slots import (
+    ACTIVE,
+    RESULTS,
+    Attempts,
+    Counts,
+    by_slot,
+    failures,
+    slot_state,
+    tally,
+)
 from maml_sweep.search.study import Plan, plan_of, queue, queue_missing
 
 
@@ -295,10 +304,7 @@ class Claims:
 
     def counts(self) -> Counts:
         """How many slots are in which state."""
-        tally = dict.fromkeys(Counts.__dataclass_fields__, 0)
-        for attempts in by_slot(self._trials()).values():
-            tally[slot_state(attempts, self._max_retries)] += 1
-        return Counts(**tally)
+        return tally(self._trials(), self._max_retries)
 
 
 def _lives_here(study: optuna.Study) -> bool:

@@ -65,3 +65,17 @@ def slot_state(attempts: Attempts, max_retries: int) -> str:
         return "failed"
     active = next((trial for trial in attempts if trial.state in ACTIVE), None)
     return "running" if active is not None and active.state == TrialState.RUNNING else "waiting"
+
+
+def tally(trials: Sequence[FrozenTrial], max_retries: int) -> Counts:
+    """How many of a study's slots are in which state."""
+    counts = dict.fromkeys(Counts.__dataclass_fields__, 0)
+    for attempts in by_slot(trials).values():
+        counts[slot_state(attempts, max_retries)] += 1
+    return Counts(**counts)
+
+
+def finished(trials: Sequence[FrozenTrial], max_retries: int) -> list[int]:
+    """The slots of a study that need no more work."""
+    states = {slot: slot_state(each, max_retries) for slot, each in by_slot(trials).items()}
+    return [slot for slot, state in states.items() if state not in {"running", "waiting"}]

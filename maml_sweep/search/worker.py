@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from maml_sweep import build
 from maml_sweep.errors import InputError
-from maml_sweep.search import progress, pruners, records, study
+from maml_sweep.search import progress, pruners, records, slots, study
 from maml_sweep.search.claimed import Claimed
 from maml_sweep.search.claims import Claims
 from maml_sweep.search.composition import TrialComposer
@@ -74,8 +74,11 @@ def conclude(name: str, url: str, folder: Path, config_name: str) -> None:
         composer = TrialComposer.of_this_process(config_name, plan, space)
         config = composer.container(space.values(best.params), best.user_attrs["trial_seed"])
         records.write_best(best, plan, space, folder, config)
-    counts = Claims(opened, plan, folder, "conclude").counts()
-    progress.say_outcome(plan, counts, best, space, folder)
+    trials = opened.get_trials(deepcopy=False)
+    for slot in slots.finished(trials, plan.max_retries):
+        # A kill between a result and its clean-up leaves one behind.
+        checkpoint.path_of(folder, slot).unlink(missing_ok=True)
+    progress.say_outcome(plan, slots.tally(trials, plan.max_retries), best, space, folder)
 
 
 class Worker:
