@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 CPU_PACK = 8  # fills two cores; larger packs gain little there and teach the sampler later
 GPU_PACK = 32
-SHARE = 5  # of the budget at most 1 / SHARE is in flight: the sampler learns before it draws again
+SHARE = 5  # about 1 / SHARE of the budget is in flight: the sampler learns before it draws again
 
 
 def work(config: DictConfig) -> None:
@@ -271,4 +271,4 @@ def _pack_size(config: DictConfig, n_trials: int, device: Device) -> int:
     if config.pack.size != "auto":
         return int(config.pack.size)
     fits = GPU_PACK if device.gpu else CPU_PACK
-    return min(fits, max(1, n_trials // SHARE))
+    return min(fits, max(1, round(n_trials / SHARE)))
