@@ -21,7 +21,7 @@ _RUN = re.compile(r"\+{0,2}hydra\.mode=(['\"]?)RUN\1")
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def train(cfg: DictConfig) -> float:
     """Trains the trial that `cfg` describes and returns its objective."""
-    from maml_sweep.training.trial import run  # TensorFlow waits until a trial is wanted
+    from maml_sweep.single import run  # TensorFlow waits until a trial is wanted
 
     try:
         return run(cfg)

@@ -149,11 +149,11 @@ def measure(setting: str, packs: Sequence[int], seconds: float) -> list[Rates]:
 
 def _rates(config: Any, device: Any, packs: Sequence[int], seconds: float) -> Rates:
     from maml_sweep import build
-    from maml_sweep.training import pack, trial
+    from maml_sweep.training import pack
 
     parts = build.components(config)
     structure = build.structure(config, parts.settings.inner_steps)
-    trainer = pack.Trainer(trial.program(parts, structure, config, device))
+    trainer = pack.Trainer(build.program(parts, structure, config, device))
     rates = {}
     for size in packs:
         runs = [pack.start(trainer.program, parts.settings, seed) for seed in range(size)]

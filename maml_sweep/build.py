@@ -14,6 +14,8 @@ from maml_sweep.errors import InputError
 from maml_sweep.models.base import Model
 from maml_sweep.tasks.base import Task
 from maml_sweep.training import settings
+from maml_sweep.training.devices import Device
+from maml_sweep.training.program import Program
 from maml_sweep.training.settings import Settings
 
 KNOBS = ("inner_lr", "inner_steps", "inner_clip")  # runtime arrays of every algorithm
@@ -86,3 +88,18 @@ def structure(config: DictConfig, bound: int) -> Structure:
     parts["training"] = {key: training[key] for key in ("precision", "max_loss")}
     eval_bound = bound if training.eval_steps is None else training.eval_steps
     return Structure(json.dumps(parts, sort_keys=True), bound, eval_bound)
+
+
+def program(parts: Components, structure: Structure, config: Any, device: Device) -> Program:
+    """Builds a structure's program (which is traced at its first call)."""
+    return Program(
+        parts.task,
+        parts.model,
+        parts.algorithm,
+        bound=structure.bound,
+        eval_bound=structure.eval_bound,
+        precision=config.training.precision,
+        max_loss=config.training.max_loss,
+        shards=device.shards,
+        compiled=device.compiled,
+    )

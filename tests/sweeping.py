@@ -24,10 +24,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from maml_sweep import build, single
 from maml_sweep.build import Structure
 from maml_sweep.search import study
 from maml_sweep.search.interruption import Interruption
-from maml_sweep.training import trial
 from maml_sweep.training.devices import Device
 from maml_sweep.training.program import Program
 
@@ -139,20 +139,20 @@ def train(*overrides: str) -> float:
     """`python sweep.py hydra.mode=RUN <overrides>`: one trial's objective."""
     with _captured(), _hydra() as hydra:
         config = hydra.compose_config("config", list(overrides), RunMode.RUN)
-        return trial.run(config)
+        return single.run(config)
 
 
 def reuse_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps of a structure that an earlier one had need not trace it again."""
-    build = trial.program
+    made = build.program
 
     def find(parts: Any, structure: Structure, config: Any, device: Device) -> Program:
         key = (structure, device)
         if key not in _PROGRAMS:
-            _PROGRAMS[key] = build(parts, structure, config, device)
+            _PROGRAMS[key] = made(parts, structure, config, device)
         return _PROGRAMS[key]
 
-    monkeypatch.setattr(trial, "program", find)
+    monkeypatch.setattr(build, "program", find)
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, checks: int) -> None:
@@ -213,12 +213,12 @@ def _captured() -> Iterator[_Heard]:
 @contextmanager
 def _recorded(programs: list[Program]) -> Iterator[None]:
     """Notes every program that is built."""
-    build = trial.program
+    made = build.program
 
     def note(*args: Any) -> Program:
-        programs.append(build(*args))
+        programs.append(made(*args))
         return programs[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "program", note)
+        patch.setattr(build, "program", note)
         yield

@@ -21,7 +21,6 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import InMemoryStorage, RDBStorage, _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from maml_sweep.search.lease import PREFIX, Lease, live_workers
@@ -36,6 +35,7 @@ from maml_sweep.search.slots import (
     slot_state,
     tally,
 )
+from maml_sweep.search.storage import lives_here
 from maml_sweep.search.study import Plan, plan_of, queue, queue_missing
 
 
@@ -65,7 +65,7 @@ class Claims:
         self._storage = study._storage  # waiting trials can be told FAIL through it alone
         self._max_retries = plan.max_retries
         self._folder = folder
-        self._shares_lock = _lives_here(study)
+        self._shares_lock = lives_here(study)
         self._lease_seconds = lease_seconds
         self._beat = 0
         self._renew_at = -math.inf
@@ -305,13 +305,3 @@ class Claims:
     def counts(self) -> Counts:
         """How many slots are in which state."""
         return tally(self._trials(), self._max_retries)
-
-
-def _lives_here(study: optuna.Study) -> bool:
-    """Whether all workers of a study share its folder's lock: in memory and SQLite, not servers."""
-    storage = study._storage
-    if isinstance(storage, _CachedStorage):
-        storage = storage._backend
-    if isinstance(storage, RDBStorage):
-        return str(storage.engine.name) == "sqlite"
-    return isinstance(storage, InMemoryStorage)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, _CachedStorage
 
 from maml_sweep.errors import InputError
 
@@ -77,3 +77,13 @@ def connect(url: str) -> BaseStorage:
     raise InputError(
         f"study.storage: cannot open {masked(url)} as an Optuna database: {masked(reason)}"
     )
+
+
+def lives_here(study: optuna.Study) -> bool:
+    """Whether all workers of a study share its folder's lock: in memory and SQLite, not servers."""
+    storage = study._storage
+    if isinstance(storage, _CachedStorage):
+        storage = storage._backend
+    if isinstance(storage, RDBStorage):
+        return str(storage.engine.name) == "sqlite"
+    return isinstance(storage, InMemoryStorage)

@@ -170,7 +170,7 @@ class Worker:
         structure = build.structure(config, bound)
         group = self.turns.group(
             structure,
-            lambda: Trainer(trial.program(parts, structure, config, self.device), self._show_life),
+            lambda: Trainer(build.program(parts, structure, config, self.device), self._show_life),
         )
         seed = asked.user_attrs["trial_seed"]
         training = trial.start(group.trainer.program, parts.settings, seed, self.plan.repeats)

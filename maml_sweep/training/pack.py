@@ -19,8 +19,9 @@ from maml_sweep.backend import tf
 from maml_sweep.tasks.base import Split
 from maml_sweep.training.lanes import Lanes, arrange, padded
 from maml_sweep.training.optimizers import Coefficients, State
-from maml_sweep.training.program import Program, Trials
+from maml_sweep.training.program import Program
 from maml_sweep.training.settings import Settings
+from maml_sweep.training.signatures import Trials
 
 LANE_UNIT, PLACE_UNIT = 64, 8  # what numbers of lanes and places are rounded up to for XLA
 SLICE_SECONDS = 0.5  # a call's length: how long an interruption or the display may have to wait

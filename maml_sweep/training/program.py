@@ -8,7 +8,7 @@ left open, so the program is traced once. It is a pure function: state in, state
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,23 +19,8 @@ from maml_sweep.models.base import Model
 from maml_sweep.tasks.base import Episode, Split, Task
 from maml_sweep.training import optimizers
 from maml_sweep.training.lanes import Lanes
-from maml_sweep.training.optimizers import Coefficients, State
-
-
-class Trials(NamedTuple):
-    """What a program must know of its trials besides their state, one row a place."""
-
-    key: Any  # uint32 [place, 2], the stream of the trial's tasks
-    iteration: Any  # int32 [place], completed iterations
-    knobs: Knobs  # [place] each
-    coefficients: Coefficients  # float [place, 1] each
-
-
-class Progress(NamedTuple):
-    """What `Program.train` hands back beside the state."""
-
-    loss: Any  # float [place], mean query loss of the last iteration
-    diverged: Any  # int32 [place], iterations completed before it went bad; -1: it did not
+from maml_sweep.training.optimizers import State
+from maml_sweep.training.signatures import Progress, Signatures, Trials
 
 
 class Program:
@@ -76,14 +61,17 @@ class Program:
         self.shapes = [parameter.shape for parameter in model.parameters]
         self.sizes = [int(np.prod(shape)) for shape in self.shapes]
         self.learner = Learner(self._support_loss, self._query_loss)
+        self._signatures = signatures = Signatures(
+            self.dtype, sum(self.sizes), bound, self.eval_bound, shards
+        )
         self._shard_gradient = tf.function(
-            self._lane_gradient, autograph=False, input_signature=self._shard_signature()
+            self._lane_gradient, autograph=False, input_signature=signatures.shard()
         )
         self._train = tf.function(
             self._iterate,
             autograph=False,
             jit_compile=compiled,
-            input_signature=self._train_signature(),
+            input_signature=signatures.train(),
         )
         self._scores: dict[tuple[Split, bool], Any] = {}
 
@@ -243,7 +231,7 @@ class Program:
             score,
             autograph=False,
             jit_compile=self.compiled,
-            input_signature=self._score_signature(),
+            input_signature=self._signatures.score(),
         )
 
     def _lane_scores(
@@ -298,38 +286,6 @@ class Program:
         arguments = [tuple(shard._replace(weight=shard.weight.astype(floats))) for shard in lanes]
         tensors: tuple[Any, ...] = _nested((state, trials, arguments))
         return tensors
-
-    def _float(self, *shape: int | None) -> Any:
-        return tf.TensorSpec(shape, self.dtype)
-
-    def _knob_signature(self) -> Knobs:
-        return Knobs(self._float(None), _integers(None), self._float(None))
-
-    def _lane_signature(self) -> tuple[Any, ...]:
-        return (_integers(None), _integers(None), self._float(None), _integers(self.bound))
-
-    def _shard_signature(self) -> list[Any]:
-        theta = self._float(None, sum(self.sizes))
-        return [theta, _words(), self._knob_signature(), self._lane_signature()]
-
-    def _train_signature(self) -> list[Any]:
-        state = State(*[self._float(None, sum(self.sizes))] * 3)
-        coefficients = Coefficients(*[self._float(None, 1)] * len(Coefficients._fields))
-        trials = Trials(_words(), _integers(None), self._knob_signature(), coefficients)
-        return [state, trials, [self._lane_signature()] * self.shards, _integers()]
-
-    def _score_signature(self) -> list[Any]:
-        lanes = (_integers(None), _integers(None), _integers(self.eval_bound))
-        theta = self._float(None, sum(self.sizes))
-        return [theta, _words(), self._knob_signature(), [lanes] * self.shards]
-
-
-def _integers(*shape: int | None) -> Any:
-    return tf.TensorSpec(shape, tf.int32)
-
-
-def _words() -> Any:
-    return tf.TensorSpec([None, 2], tf.uint32)
 
 
 def _task_keys(keys: Any, owner: Any, task: Any) -> Any:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from maml_sweep import build, streams
-from maml_sweep.build import Components, Structure
-from maml_sweep.checks import positive
-from maml_sweep.tasks.base import Task
+from maml_sweep import streams
 from maml_sweep.training import pack
-from maml_sweep.training.devices import Device, configure
 from maml_sweep.training.pack import Run, Trainer
 from maml_sweep.training.program import Program
 from maml_sweep.training.settings import Rung, Settings
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -93,21 +84,6 @@ def start(program: Program, settings: Settings, seed: int, repeats: int = 1) -> 
     return Trial(seed, settings, [pack.start(program, settings, each) for each in seeds])
 
 
-def program(parts: Components, structure: Structure, config: Any, device: Device) -> Program:
-    """Builds a structure's program (which is traced at its first call)."""
-    return Program(
-        parts.task,
-        parts.model,
-        parts.algorithm,
-        bound=structure.bound,
-        eval_bound=structure.eval_bound,
-        precision=config.training.precision,
-        max_loss=config.training.max_loss,
-        shards=device.shards,
-        compiled=device.compiled,
-    )
-
-
 def judge(trainer: Trainer, trials: Sequence[Trial], seed: int, tasks: int) -> None:
     """Judges trials at the rungs they have reached, on the study's validation tasks.
 
@@ -119,45 +95,3 @@ def judge(trainer: Trainer, trials: Sequence[Trial], seed: int, tasks: int) -> N
     for trial in trials:
         trial.judge(scores[first : first + len(trial.runs)])
         first += len(trial.runs)
-
-
-def worst(task: Task) -> float:
-    """The value of a trial that diverged."""
-    return math.inf if task.direction == "minimize" else -math.inf
-
-
-def run(config: Any) -> float:
-    """Trains one trial and returns its objective (`hydra.mode=RUN`).
-
-    Args:
-      config: a trial's composition; `trial_seed` null: that of slot 0.
-
-    Returns:
-      The post-adaptation metric on the validation tasks at the last iteration; the worst value
-      if it diverged.
-
-    Raises:
-      InputError: a wrong value.
-    """
-    parts = build.components(config)
-    structure = build.structure(config, parts.settings.inner_steps)
-    seed = config.trial_seed
-    if seed is None:
-        seed = streams.trial_seed(config.seed, 0)
-    trainer = Trainer(program(parts, structure, config, configure(config.device)))
-    repeats = positive("study.repeats", config.study.repeats)
-    trial = start(trainer.program, parts.settings, seed, repeats)
-    while not trial.finished and trial.diverged is None:
-        for _ in trainer.advance(trial.runs, [trial.next_rung.iteration] * len(trial.runs)):
-            pass
-        if trial.diverged is None:
-            judge(trainer, [trial], config.seed, config.training.validation_tasks)
-            log.info("iteration %d: %s %.6g", trial.iteration, parts.task.metric, trial.values[-1])
-    if trial.diverged is not None:
-        log.warning("diverged after %d iterations: objective %s", trial.diverged, worst(parts.task))
-        return worst(parts.task)
-    if config.training.test:
-        scores = trainer.evaluate(trial.runs, "test", config.seed, config.training.test_tasks)
-        log.info("meta-test: %s %.6g", parts.task.metric, scores.mean())
-    log.info("objective: %s %.8g", parts.task.metric, trial.values[-1])
-    return trial.values[-1]
