@@ -45,7 +45,8 @@ class Sinusoid(Regression):
     def episodes(self, split: Split, keys: Any, dtype: Any) -> Episode:
         """Draws (a, p) and shots + queries points of x for each key."""
         count = self.shots + self.queries
-        unit = streams.uniform(keys, 2 + count, dtype)[:, :, tf.newaxis]
+        # In double precision, whose rounding to `dtype` does not hang on how a sine was computed.
+        unit = streams.uniform(keys, 2 + count, tf.float64)[:, :, tf.newaxis]
 
         def scaled(draws: Any, bounds: tuple[float, float]) -> Any:
             return bounds[0] + (bounds[1] - bounds[0]) * draws
@@ -53,6 +54,6 @@ class Sinusoid(Regression):
         amplitude = scaled(unit[:, 0:1], self.amplitude)  # [lane, 1, 1]
         phase = scaled(unit[:, 1:2], self.phase)
         x = scaled(unit[:, 2:], self.domain)  # [lane, example, 1]
-        y = amplitude * tf.sin(x - phase)
+        x, y = tf.cast(x, dtype), tf.cast(amplitude * tf.sin(x - phase), dtype)
         k = self.shots
         return Episode(Examples(x[:, :k], y[:, :k]), Examples(x[:, k:], y[:, k:]))

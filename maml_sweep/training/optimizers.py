@@ -113,18 +113,24 @@ def update(state: State, gradient: Any, use: Coefficients, iteration: Any) -> St
     fresh = tf.where(use.adaptive > 0, 1 - use.beta1, tf.ones_like(use.beta1))
     moment1 = use.beta1 * state.moment1 + fresh * gradient
     moment2 = use.beta2 * state.moment2 + (1 - use.beta2) * tf.square(gradient)
-    age = iteration + 1
-    scale = tf.sqrt(moment2 / (1 - use.beta2**age)) + use.epsilon
-    adaptive = moment1 / ((1 - use.beta1**age) * scale)
+    scale = tf.sqrt(moment2 / _unbiased(use.beta2, iteration)) + use.epsilon
+    adaptive = moment1 / (_unbiased(use.beta1, iteration) * scale)
     plain = tf.where(use.nesterov > 0, gradient + use.beta1 * moment1, moment1)
     direction = tf.where(use.adaptive > 0, adaptive, plain) + use.weight_decay * state.theta
     theta = state.theta - _rate(use, iteration) * direction
     return State(theta, moment1, moment2)
 
 
+def _unbiased(decay: Any, iteration: Any) -> Any:
+    """1 - decay ** (iteration + 1), in double precision: it cancels while it is small."""
+    decay, age = tf.cast(decay, tf.float64), tf.cast(iteration, tf.float64) + 1
+    return tf.cast(1 - decay**age, iteration.dtype)
+
+
 def _rate(use: Coefficients, iteration: Any) -> Any:
     """The meta rate at an iteration: float [place, 1]."""
-    falling = 0.5 * (1 + tf.cos(math.pi * iteration / use.iterations))
+    share = tf.cast(iteration, tf.float64) / tf.cast(use.iterations, tf.float64)
+    falling = tf.cast(0.5 * (1 + tf.cos(math.pi * share)), iteration.dtype)
     return use.meta_lr * tf.where(use.cosine > 0, falling, tf.ones_like(falling))
 
 
