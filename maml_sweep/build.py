@@ -1,4 +1,4 @@
-"""From a trial's configuration to the objects that train it; reads no TensorFlow."""
+"""From a trial's configuration to the objects that train it; only `program` reads TensorFlow."""
 
 from __future__ import annotations
 

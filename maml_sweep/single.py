@@ -11,7 +11,7 @@ from maml_sweep.checks import positive
 from maml_sweep.tasks.base import Task
 from maml_sweep.training.devices import configure
 from maml_sweep.training.pack import Trainer
-from maml_sweep.training.trial import judge, start
+from maml_sweep.training.trial import advance, judge, start
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ def run(config: Any) -> float:
     repeats = positive("study.repeats", config.study.repeats)
     trial = start(program, parts.settings, seed, repeats)
     while not trial.finished and trial.diverged is None:
-        for _ in trainer.advance(trial.runs, [trial.next_rung.iteration] * len(trial.runs)):
+        for _ in advance(trainer, [trial]):
             pass
+        judge(trainer, [trial], config.seed, config.training.validation_tasks)
         if trial.diverged is None:
-            judge(trainer, [trial], config.seed, config.training.validation_tasks)
             log.info("iteration %d: %s %.6g", trial.iteration, parts.task.metric, trial.values[-1])
     if trial.diverged is not None:
         log.warning("diverged after %d iterations: objective %s", trial.diverged, worst(parts.task))

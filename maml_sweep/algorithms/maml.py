@@ -16,7 +16,7 @@ class MAML(Algorithm):
     rate times the number of tasks.
 
     Args:
-      inner_lr: the step length α, above zero; searched values too.
+      inner_lr: the step length α, at least zero.
       inner_steps: gradient steps on the support set.
       first_order: take the inner gradient as a constant (FOMAML, section 5.2): the meta-gradient
         is then the plain query gradient at the adapted weights.

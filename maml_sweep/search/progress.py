@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -193,7 +192,7 @@ def say_outcome(
     if best is None:
         print("no trial has come to its end yet")
     else:
-        seed: Any = best.user_attrs["trial_seed"]
+        seed = best.user_attrs["trial_seed"]
         line = " ".join([*map(shlex.quote, plan.fixed), records.override_line(space, best.params)])
         print(f"best {plan.metric}: {best.value:.6g} (slot {best.user_attrs['slot']})")
         print(f"  python sweep.py hydra.mode=RUN {line} trial_seed={seed}")

@@ -182,21 +182,11 @@ class Worker:
 
     def _turn(self, group: Group) -> None:
         """Trains a group to its next rungs, reports all of it, then decides and tells."""
-        self._train(group)
-        healthy = [each for each in group.trials if each.training.diverged is None]
-        trainings = [each.training for each in healthy]
-        if trainings:
-            tasks = self.config.training.validation_tasks
-            trial.judge(group.trainer, trainings, self.plan.seed, tasks)
-        self._settle(group, self._report(group.trials))
-
-    def _train(self, group: Group) -> None:
-        runs = [run for each in group.trials for run in each.training.runs]
-        targets = [
-            each.training.next_rung.iteration for each in group.trials for _ in each.training.runs
-        ]
-        for _ in group.trainer.advance(runs, targets):
+        trainings = [each.training for each in group.trials]
+        for _ in trial.advance(group.trainer, trainings):
             self.interruption.check()
+        trial.judge(group.trainer, trainings, self.plan.seed, self.config.training.validation_tasks)
+        self._settle(group, self._report(group.trials))
 
     def _show_life(self) -> None:
         self.claims.renew()

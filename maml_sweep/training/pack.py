@@ -194,27 +194,19 @@ class Trainer:
         Returns:
           float [run, task].
         """
-        steps = np.array([run.settings.eval_steps for run in runs], np.int32)
-        scores: np.ndarray = self._scores(runs, steps, split, seed, tasks, curve=False)[0]
+        scores: np.ndarray = self._scores(runs, split, seed, tasks, curve=False)[0]
         return scores
 
     def curves(self, runs: Sequence[Run], split: Split, seed: int, tasks: int) -> list[np.ndarray]:
         """Each run's metric after 0 … 2S steps, S its own `eval_steps`: float [step, task]."""
-        steps = np.array([run.settings.eval_steps for run in runs], np.int32)
-        scores = self._scores(runs, steps, split, seed, tasks, curve=True)
-        return [scores[: 2 * s + 1, place] for place, s in enumerate(steps)]
+        scores = self._scores(runs, split, seed, tasks, curve=True)
+        return [scores[: 2 * run.settings.eval_steps + 1, place] for place, run in enumerate(runs)]
 
     def _scores(
-        self,
-        runs: Sequence[Run],
-        steps: np.ndarray,
-        split: Split,
-        seed: int,
-        tasks: int,
-        *,
-        curve: bool,
+        self, runs: Sequence[Run], split: Split, seed: int, tasks: int, *, curve: bool
     ) -> np.ndarray:
         """Scores in blocks of tasks: [step (1 without curve), run, task]."""
+        steps = np.array([run.settings.eval_steps for run in runs], np.int32)
         order = np.argsort(-steps, kind="stable")
         state, trials = self._stack([runs[place] for place in order], steps[order])
         key = streams.key("evaluation", split, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,11 +84,22 @@ def start(program: Program, settings: Settings, seed: int, repeats: int = 1) -> 
     return Trial(seed, settings, [pack.start(program, settings, each) for each in seeds])
 
 
+def advance(trainer: Trainer, trials: Sequence[Trial]) -> Iterator[None]:
+    """Trains trials to their next rungs, as `Trainer.advance` does runs."""
+    runs = [run for trial in trials for run in trial.runs]
+    targets = [trial.next_rung.iteration for trial in trials for _ in trial.runs]
+    return trainer.advance(runs, targets)
+
+
 def judge(trainer: Trainer, trials: Sequence[Trial], seed: int, tasks: int) -> None:
     """Judges trials at the rungs they have reached, on the study's validation tasks.
 
-    A metric that is not finite counts as divergence at that iteration.
+    Those that have diverged are passed over; a metric that is not finite counts as divergence at
+    that iteration.
     """
+    trials = [trial for trial in trials if trial.diverged is None]
+    if not trials:
+        return
     runs = [run for trial in trials for run in trial.runs]
     scores = trainer.evaluate(runs, "validation", seed, tasks)
     first = 0
