@@ -70,6 +70,13 @@ class MAML:
 
 
 @dataclass
+class FOMAML(MAML):
+    """algorithm=fomaml: its first-order form (section 5.2)."""
+
+    first_order: bool = True
+
+
+@dataclass
 class Optimizer:
     """What every meta-optimizer has."""
 
@@ -150,6 +157,7 @@ class Study:
     repeats: int = 1  # trial seeds an objective is averaged over
     enqueue: list[dict[str, Any]] = field(default_factory=list)
     max_retries: int = 3
+    tensorboard: bool = False  # write every trial's curves for TensorBoard
 
 
 @dataclass
@@ -175,7 +183,7 @@ class Config:
 GROUPS: dict[str, dict[str, Any]] = {
     "task": {"sinusoid": Sinusoid, "glyphs": Glyphs},
     "model": {"mlp": MLP, "conv4": Conv4},
-    "algorithm": {"maml": MAML},
+    "algorithm": {"maml": MAML, "fomaml": FOMAML},
     "optimizer": {"adam": Adam, "adamw": AdamW, "sgd": SGD},
 }
 

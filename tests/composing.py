@@ -38,4 +38,4 @@ def unchecked(cfg: DictConfig) -> None:
 def space(*arguments: str, hydra_overrides: Sequence[str] = ()) -> Space:
     """The space of a command line."""
     composing = composer(*hydra_overrides)
-    return build_space(composing, Command.read(composing, arguments), unchecked)
+    return build_space(composing, Command.read(composing, arguments), unchecked)[0]

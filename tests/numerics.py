@@ -188,7 +188,7 @@ def check_meta_gradient(program: Program, theta: np.ndarray, numbers: Settings) 
     found = meta_gradient(program, theta, numbers)
     wanted = central_differences(program, theta, numbers)
     assert relative(found, wanted) < 1e-8
-    ends = np.cumsum(program.sizes)[:-1]
+    ends = np.cumsum(program.layout.sizes)[:-1]
     for part, reference in zip(np.split(found, ends), np.split(wanted, ends), strict=True):
         assert relative(part, reference) < 1e-7
 

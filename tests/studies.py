@@ -38,7 +38,7 @@ def plan(**changes: Any) -> Plan:
         "max_retries": 3,
     }
     lists: dict[str, Any] = {"overrides": [], "fixed": [], "enqueue": []}
-    maps: dict[str, Any] = {"config": {}, "space": {}, "versions": {}}
+    maps: dict[str, Any] = {"config": {}, "configs": {}, "space": {}, "versions": {}}
     return Plan(**(values | lists | maps | changes))
 
 

@@ -179,7 +179,7 @@ def query_gradient(of: Program, params: list[Any], episode: Any) -> np.ndarray:
 def two_lanes(of: Program, theta: np.ndarray) -> tuple[list[Any], Any]:
     """Parameters and the two given episodes, a lane each."""
     episode = of.task.episodes("train", np.zeros((2, 2), np.uint32), tf.float64)
-    return of._unflat(tf.constant(np.tile(theta, (2, 1)))), episode
+    return of.layout.split(tf.constant(np.tile(theta, (2, 1)))), episode
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -257,12 +257,12 @@ def test_a_query_example_is_normalised_by_its_batch_or_by_the_support_set(norm: 
     """With the support set's statistics its answer hangs on no other question."""
     of = program(classification((6, 6, 1)), Conv4((6, 6, 1), 3, 2, norm=norm))
     params, episode = two_lanes(of, point(of))
-    outputs = of._query_outputs(params, episode)
+    outputs = of.outputs(params, episode)
     for part, moves in (("query", norm == "transductive"), ("support", norm == "support")):
         x = getattr(episode, part).x.numpy()
         x[:, 0] += 1  # the first example of that set; the others' answers are looked at
         changed = episode._replace(**{part: getattr(episode, part)._replace(x=tf.constant(x))})
-        moved = np.abs(of._query_outputs(params, changed) - outputs)[:, 1:].max()
+        moved = np.abs(of.outputs(params, changed) - outputs)[:, 1:].max()
         assert moved > 1e-3 if moves else moved == 0
 
 
@@ -278,7 +278,7 @@ def test_inner_clipping_bounds_each_lanes_step() -> None:
     norms = np.linalg.norm(gradients, axis=1)
     bound = norms.mean()  # above one lane's norm, below the other's
     use = knobs(2, 0.1, 1)._replace(inner_clip=tf.fill([2], tf.constant(bound, tf.float64)))
-    stepped = np.asarray(of._flat(of.algorithm.step(of.learner, params, episode, use)))
+    stepped = np.asarray(of.layout.join(of.algorithm.step(of.learner, params, episode, use)))
     shortened = gradients * np.minimum(1, bound / norms)[:, np.newaxis]
     np.testing.assert_allclose(stepped, case.theta - 0.1 * shortened, rtol=1e-12)
 

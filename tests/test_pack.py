@@ -256,7 +256,7 @@ def test_time_is_shared_by_work(sines: Program) -> None:
     for _ in trainer.advance(runs, [20, 20]):
         pass
     assert runs[0].seconds == pytest.approx(2 * runs[1].seconds)
-    assert sum(run.seconds for run in runs) == pytest.approx(trainer.busy - trainer.tracing)
+    assert sum(run.seconds for run in runs) == pytest.approx(trainer.busy - trainer.tally.tracing)
 
 
 def test_the_caller_hears_of_every_call(sines: Program) -> None:

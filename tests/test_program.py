@@ -343,7 +343,7 @@ def test_judging_adapts_by_each_trials_own_steps(sines: Program) -> None:
     )
     episode = sines.task.episodes("validation", keys, tf.float64)
     for row, run in zip(found, runs, strict=True):
-        params = sines._unflat(tf.constant(np.tile(run.theta, (7, 1))))
+        params = sines.layout.split(tf.constant(np.tile(run.theta, (7, 1))))
         for _ in range(run.settings.eval_steps):
             with tf.GradientTape() as tape:
                 tape.watch(params)

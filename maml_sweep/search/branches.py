@@ -27,13 +27,18 @@ from maml_sweep.spelling import hint
 Check = Callable[[DictConfig], None]
 
 
-def build_space(composer: Composer, command: Command, check: Check) -> Space:
+def build_space(
+    composer: Composer, command: Command, check: Check
+) -> tuple[Space, dict[str, DictConfig]]:
     """Reads, composes and checks the whole space.
 
     Args:
       composer: composes a branch.
       command: the command line.
       check: raises InputError if the values of a composed configuration are wrong.
+
+    Returns:
+      The space, and the composition of each branch by the branch's name.
 
     Raises:
       InputError: anything wrong, or nothing to search.
@@ -60,7 +65,7 @@ def build_space(composer: Composer, command: Command, check: Check) -> Space:
         )
     for branch, draft in zip(space.branches, drafts, strict=True):
         _check(branch, draft, check)
-    return space
+    return space, {branch.name: d.cfg for branch, d in zip(space.branches, drafts, strict=True)}
 
 
 @dataclass(frozen=True)

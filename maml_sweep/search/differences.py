@@ -8,13 +8,20 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from maml_sweep.errors import InputError
-from maml_sweep.search.compose import without_hydra
 from maml_sweep.search.distributions import wording
 from maml_sweep.search.space import Space
 from maml_sweep.search.study import Plan
 
 # What a resume may change: nothing here touches a trial's result.
-FREE = ("workers", "workers_per_device", "pack", "device", "study.timeout", "study.n_trials")
+FREE = (
+    "workers",
+    "workers_per_device",
+    "pack",
+    "device",
+    "study.n_trials",
+    "study.timeout",
+    "study.tensorboard",
+)
 PLACE = ("study.name", "study.storage")  # where the study lies: it is found before it is compared
 
 
@@ -29,8 +36,8 @@ def is_free(key: str) -> bool:
 
 
 def comparable(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved configuration, less Hydra's node and what a resume may change."""
-    plain = OmegaConf.to_container(without_hydra(cfg), resolve=True)
+    """The resolved configuration (without Hydra's node), less what a resume may change."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     for key in (*FREE, *PLACE):
         *parents, last = key.split(".")
@@ -47,7 +54,7 @@ def refuse_differences(stored: Plan, given: Plan) -> None:
     Raises:
       InputError: the settings that differ, each with what is stored and what was given.
     """
-    before, after = ({**_flat(x.config), **_searched(x.space)} for x in (stored, given))
+    before, after = ({**flat(x.config), **_searched(x.space)} for x in (stored, given))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     if keys:
         listed = "; ".join(f"{x}: {_show(before, x)} -> {_show(after, x)}" for x in sorted(keys))
@@ -57,6 +64,17 @@ def refuse_differences(stored: Plan, given: Plan) -> None:
         )
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found.update(flat(value, f"{prefix}{key}."))
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def _searched(space: Mapping[str, Any]) -> dict[str, str]:
     """{"search of <key>": the distribution in words}, by branch where there are several."""
     return {
@@ -64,17 +82,6 @@ def _searched(space: Mapping[str, Any]) -> dict[str, str]:
         for branch in Space.from_description(space).branches
         for key, distribution in branch.distributions.items()
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _show(values: Mapping[str, Any], key: str) -> str:

@@ -69,7 +69,7 @@ def sweep(arguments: Sequence[str], config: DictConfig, context: HydraContext, r
         raise SystemExit(130) from None
     from maml_sweep.search.worker import conclude  # late: a refusal needs nothing of it
 
-    conclude(launch.plan.name, launch.url, launch.folder, config.hydra.job.config_name)
+    conclude(launch.plan.name, launch.url, launch.folder)
     return returns
 
 

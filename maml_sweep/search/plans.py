@@ -18,7 +18,7 @@ from maml_sweep.errors import InputError
 from maml_sweep.search import pruners, samplers
 from maml_sweep.search.branches import build_space
 from maml_sweep.search.command import Command
-from maml_sweep.search.compose import Composer, one_line
+from maml_sweep.search.compose import Composer, one_line, without_hydra
 from maml_sweep.search.differences import PLACE, comparable, is_free, key_of
 from maml_sweep.search.space import Space
 from maml_sweep.search.study import Plan
@@ -43,7 +43,7 @@ def make_plan(composer: Composer, arguments: Sequence[str], name: str) -> Plan:
     _refuse_unknown_search(composer, command)
     check_sweep(cfg)
     judge = _Judge()
-    space = build_space(composer, command, judge.check)
+    space, compositions = build_space(composer, command, judge.check)
     enqueue = _enqueued(cfg, space)
     n_trials = cfg.study.n_trials
     if cfg.sampler.get("_target_") == "optuna.samplers.GridSampler":
@@ -59,7 +59,8 @@ def make_plan(composer: Composer, arguments: Sequence[str], name: str) -> Plan:
         max_retries=cfg.study.max_retries,
         overrides=[x for x in (*composer.hydra_overrides, *arguments) if key_of(x) not in PLACE],
         fixed=[x for x in command.fixed if not is_free(key_of(x))],
-        config=comparable(cfg),
+        config=comparable(without_hydra(cfg)),
+        configs={name: comparable(each) for name, each in compositions.items()},
         space=space.describe(),
         enqueue=enqueue,
         versions=dict(_versions()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -192,10 +191,8 @@ def say_outcome(
     if best is None:
         print("no trial has come to its end yet")
     else:
-        seed = best.user_attrs["trial_seed"]
-        line = " ".join([*map(shlex.quote, plan.fixed), records.override_line(space, best.params)])
         print(f"best {plan.metric}: {best.value:.6g} (slot {best.user_attrs['slot']})")
-        print(f"  python sweep.py hydra.mode=RUN {line} trial_seed={seed}")
+        print(f"  {records.run_line(best, plan, space)}")
     if counts.finished < plan.n_trials:
         print(f"to go on:\n  python sweep.py study.name={plan.name}")
     print(f"files: {folder}", flush=True)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import optuna
 import yaml  # type: ignore[import-untyped, unused-ignore]
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from maml_sweep.files import write_atomic
 from maml_sweep.search.lock import folder_lock
@@ -27,6 +27,7 @@ from maml_sweep.search.study import Plan
 __all__ = [
     "best_trial",
     "override_line",
+    "run_line",
     "standing",
     "trial_rows",
     "write_atomic",
@@ -126,14 +127,22 @@ def _best_rung(curve: Mapping[int, float], plan: Plan) -> dict[str, Any]:
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The COMPLETE trial with the best value; None while there is none."""
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    try:
+        return study.best_trial
+    except ValueError:
         return None
-    return study.best_trial
 
 
 def override_line(space: Names, params: Mapping[str, Any]) -> str:
     """Stored parameters as overrides, quoted to be pasted behind `python sweep.py`."""
     return shlex.join(space.overrides(space.values(params)))
+
+
+def run_line(trial: FrozenTrial, plan: Plan, space: Names) -> str:
+    """The command that trains a trial again by itself."""
+    line = " ".join([*map(shlex.quote, plan.fixed), override_line(space, trial.params)])
+    seed = trial.user_attrs["trial_seed"]
+    return f"python sweep.py hydra.mode=RUN {line} trial_seed={seed}"
 
 
 def write_best(

@@ -36,8 +36,6 @@ from optuna.trial import FrozenTrial, TrialState
 from maml_sweep.errors import InputError
 from maml_sweep.streams import derive_seed
 
-_NEEDS: dict[Any, str] = {CmaEsSampler: "cmaes", QMCSampler: "scipy"}
-
 
 def build(cfg_sampler: Mapping[str, Any], seed: int, number: int) -> BaseSampler:
     """The sampler of one trial.
@@ -80,10 +78,9 @@ def _target(cfg_sampler: Mapping[str, Any]) -> Any:
         raise InputError(
             f"sampler._target_: expected a class, got {name}: {_cause(error)}"
         ) from None
-    package = _NEEDS.get(sampler) if isinstance(sampler, type) else None
-    if package is not None and importlib.util.find_spec(package) is None:
+    if sampler is CmaEsSampler and importlib.util.find_spec("cmaes") is None:
         raise InputError(
-            f"sampler: {sampler.__name__} needs the package {package}, which is not installed; "
+            "sampler: CmaEsSampler needs the package cmaes, which is not installed; "
             "pip install 'maml-sweep[samplers]'"
         )
     return NumberedQMC if sampler is QMCSampler else sampler

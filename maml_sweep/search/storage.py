@@ -19,6 +19,7 @@ from maml_sweep.errors import InputError
 
 DATABASE = "study.db"
 _BUSY_SECONDS = 60.0  # how long a SQLite writer waits for the others
+_FITTING: set[str] = set()  # versions of the tables that this Optuna reads
 
 
 def storage_url(cfg_storage: str | None, folder: Path) -> str:
@@ -51,6 +52,18 @@ def _check_sqlite_file(path: Path) -> None:
         )
 
 
+def _check_version(storage: RDBStorage) -> None:
+    """Refuses tables of another Optuna; what fits is kept, as finding out takes 50 ms a study.
+
+    Raises:
+      RuntimeError: they do not fit.
+    """
+    version = storage.get_current_version()
+    if version not in _FITTING:
+        storage._version_manager.check_table_schema_compatibility()
+        _FITTING.add(version)
+
+
 def connect(url: str) -> BaseStorage:
     """Opens the storage, creating its tables where they lack.
 
@@ -69,7 +82,9 @@ def connect(url: str) -> BaseStorage:
             kwargs = {"connect_args": {"timeout": _BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
         # Optuna fills {SCHEMA_VERSION} into URLs: braces of our own must survive that.
         escaped = url.replace("{", "{{").replace("}", "}}")
-        return optuna.storages.get_storage(RDBStorage(escaped, engine_kwargs=kwargs))
+        backend = RDBStorage(escaped, engine_kwargs=kwargs, skip_compatibility_check=True)
+        _check_version(backend)
+        return optuna.storages.get_storage(backend)
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
     except (RuntimeError, ValueError) as error:  # another Optuna's tables; a malformed URL

@@ -62,6 +62,7 @@ class Plan:
       overrides: the user's command line, fixed and swept, for a resume.
       fixed: the task overrides that every trial is composed with.
       config: the resolved base configuration, less what a resume may change.
+      configs: the same of each branch, by its name; with what a trial drew, all it trains with.
       space: `Space.describe()`.
       enqueue: stored parameters of the first slots; the sampler draws what they leave open.
       versions: package name -> version.
@@ -77,6 +78,7 @@ class Plan:
     overrides: list[str]
     fixed: list[str]
     config: dict[str, Any]
+    configs: dict[str, dict[str, Any]]
     space: dict[str, Any]
     enqueue: list[dict[str, Any]]
     versions: dict[str, str]

@@ -18,11 +18,13 @@ class Group:
       trainer: holds the structure's program.
       trials: in the order in which they came.
       turn: when it last advanced, as a count of turns.
+      program: its index among the worker's programs.
     """
 
     trainer: Trainer
     trials: list[Claimed] = field(default_factory=list)
     turn: int = 0
+    program: int = 0
 
 
 class Turns:
@@ -45,12 +47,12 @@ class Turns:
     @property
     def tracing(self) -> float:
         """As many of them as first calls took."""
-        return sum(group.trainer.tracing for group in self._groups.values())
+        return sum(group.trainer.tally.tracing for group in self._groups.values())
 
     def group(self, structure: Structure, build: Callable[[], Trainer]) -> Group:
         """The group of a structure; its program is built when it is first wanted."""
         if structure not in self._groups:
-            self._groups[structure] = Group(build())
+            self._groups[structure] = Group(build(), program=len(self._groups))
         return self._groups[structure]
 
     def next(self) -> Group:

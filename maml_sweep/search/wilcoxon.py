@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,13 +40,8 @@ class WilcoxonPruner(PackPruner):
           grace: fraction of a trial's steps that it gets in any case, in [0, 1].
 
         Raises:
-          InputError: SciPy is missing, or a value is out of its range.
+          InputError: a value is out of its range.
         """
-        if importlib.util.find_spec("scipy") is None:
-            raise InputError(
-                "pruner=wilcoxon: needs SciPy, which is not installed; "
-                "pip install 'maml-sweep[samplers]'"
-            )
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "WilcoxonPruner", ExperimentalWarning)

@@ -31,6 +31,8 @@ from maml_sweep.search.pruners import PackPruner, Report
 from maml_sweep.search.samplers import PerTrial
 from maml_sweep.search.space import Space
 from maml_sweep.search.study import Plan
+from maml_sweep.search.tensorboard import Scalars
+from maml_sweep.search.timeline import Timeline
 from maml_sweep.search.turns import Group, Turns
 from maml_sweep.training import checkpoint, trial
 from maml_sweep.training.devices import Device, configure
@@ -63,7 +65,7 @@ def work(config: DictConfig) -> None:
             raise SystemExit(130) from None
 
 
-def conclude(name: str, url: str, folder: Path, config_name: str) -> None:
+def conclude(name: str, url: str, folder: Path) -> None:
     """Writes `trials.csv` and `best.yaml` and prints the outcome of a sweep."""
     opened = study.open_study(url, name)
     plan = study.plan_of(opened)
@@ -71,8 +73,8 @@ def conclude(name: str, url: str, folder: Path, config_name: str) -> None:
     records.write_trials(opened, plan, space, folder)
     best = records.best_trial(opened)
     if best is not None:
-        composer = TrialComposer.of_this_process(config_name, plan, space)
-        config = composer.container(space.values(best.params), best.user_attrs["trial_seed"])
+        values = space.values(best.params)
+        config = TrialComposer(plan, space).container(values, best.user_attrs["trial_seed"])
         records.write_best(best, plan, space, folder, config)
     trials = opened.get_trials(deepcopy=False)
     for slot in slots.finished(trials, plan.max_retries):
@@ -95,13 +97,14 @@ class Worker:
         self.study = study.open_study(url, config.study.name, sampler, self.pruner.stock)
         self.plan: Plan = study.plan_of(self.study)
         self.space = Space.from_description(self.plan.space)
-        config_name = HydraConfig.get().job.config_name or "config"
-        self.composer = TrialComposer.of_this_process(config_name, self.plan, self.space)
+        self.composer = TrialComposer(self.plan, self.space)
         self.claims = Claims(self.study, self.plan, folder, _identity())
         self.turns = Turns()
+        self.timeline = Timeline(folder, self.claims.worker)
         self.device: Device = configure(config.device)
         self.size = _pack_size(config, self.plan.n_trials, self.device)
         self.display = progress.Progress(self.study, self.plan, self.space)
+        self.scalars = Scalars(folder, self.plan.metric, config.study.tensorboard)
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -183,9 +186,11 @@ class Worker:
     def _turn(self, group: Group) -> None:
         """Trains a group to its next rungs, reports all of it, then decides and tells."""
         trainings = [each.training for each in group.trials]
-        for _ in trial.advance(group.trainer, trainings):
-            self.interruption.check()
-        trial.judge(group.trainer, trainings, self.plan.seed, self.config.training.validation_tasks)
+        tasks = self.config.training.validation_tasks
+        with self.timeline.turn(group):
+            for _ in trial.advance(group.trainer, trainings):
+                self.interruption.check()
+            trial.judge(group.trainer, trainings, self.plan.seed, tasks)
         self._settle(group, self._report(group.trials))
 
     def _show_life(self) -> None:
@@ -208,6 +213,7 @@ class Worker:
             elif not diverged:
                 number = claimed.asked.number
                 per_task = training.per_task[-1]
+                self.scalars.report(claimed)
                 reports.append(Report(number, claimed.slot, step, value, per_task))
         return reports
 
@@ -249,6 +255,7 @@ class Worker:
         if told:
             checkpoint.path_of(self.folder, claimed.slot).unlink(missing_ok=True)
         self.turns.remove(claimed)
+        self.scalars.close(claimed.slot)
         self.display.tell(claimed, state)
 
 

@@ -18,7 +18,7 @@ _ARRAYS = ("theta", "moment1", "moment2")  # float [run, parameter]
 _COUNTERS = ("iteration", "seconds")  # [run]
 _RECORD = ("seed", "values", "per_task")  # [], float [rung], float [rung, task]
 # What NumPy and zipfile raise for damaged bytes: a flag or a version nobody knows, a lost name, …
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, zipfile.BadZipFile)
+DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, zipfile.BadZipFile)
 
 
 def path_of(folder: Path, slot: int) -> Path:
@@ -51,7 +51,7 @@ def restore(path: Path, trial: Trial) -> bool:
         _check(arrays, trial)
     except FileNotFoundError:
         return False
-    except _DAMAGE as error:
+    except DAMAGE as error:
         log.warning("checkpoint %s cannot be used (%s): the trial starts anew", path, error)
         return False
     for index, run in enumerate(trial.runs):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
@@ -63,6 +63,32 @@ class Run:
         return self.diverged is None
 
 
+@dataclass
+class Tally:
+    """What a trainer has done so far.
+
+    Attributes:
+      training: seconds inside training calls.
+      judging: seconds inside evaluation calls.
+      tracing: as many of both as first calls took, which trace the program.
+      iterations: meta-iterations of the program, whatever it trained at once.
+      trial_iterations: the same, each times the runs it trained.
+      lane_steps: inner steps of all runs' tasks, what the arithmetic grows with.
+    """
+
+    training: float = 0.0
+    judging: float = 0.0
+    tracing: float = 0.0
+    iterations: int = 0
+    trial_iterations: int = 0
+    lane_steps: int = 0
+
+    def since(self, before: Tally) -> Tally:
+        """What came to it since an earlier copy."""
+        then, now = astuple(before), astuple(self)
+        return Tally(*(after - first for first, after in zip(then, now, strict=True)))
+
+
 def start(program: Program, settings: Settings, seed: int) -> Run:
     """A run before its first iteration."""
     theta = program.init(streams.key("weights", seed)[np.newaxis])[0]
@@ -89,8 +115,12 @@ class Trainer:
         self.slice_seconds = slice_seconds
         self._lane_rate = 0.0  # lane-iterations a second, of the last call
         self._called: set[str] = set()  # kinds of calls made before, hence traced
-        self.busy = 0.0  # seconds spent inside the program
-        self.tracing = 0.0  # as much of them as first calls took, which trace it
+        self.tally = Tally()
+
+    @property
+    def busy(self) -> float:
+        """Seconds spent inside the program."""
+        return self.tally.training + self.tally.judging
 
     def advance(self, runs: Sequence[Run], targets: Sequence[int]) -> Iterator[None]:
         """Trains each run up to its target iteration, yielding after every call.
@@ -127,16 +157,19 @@ class Trainer:
             run.diverged = None if diverged < 0 else diverged
             run.iteration = run.iteration + count if diverged < 0 else diverged
         elapsed = time.perf_counter() - begin
+        self.tally.training += elapsed
+        self.tally.iterations += count
+        self.tally.trial_iterations += count * len(runs)
+        self.tally.lane_steps += count * int((steps * tasks).sum())
         self._charge("train", runs, elapsed)
         self._lane_rate = count * int(tasks.sum()) / elapsed
         self.after_call()
 
     def _charge(self, call: str, runs: Sequence[Run], elapsed: float) -> None:
         """Shares out a call's time; a first call's is the program's, not its runs'."""
-        self.busy += elapsed
         if call not in self._called:
             self._called.add(call)
-            self.tracing += elapsed
+            self.tally.tracing += elapsed
             return
         weights = [run.settings.meta_batch_size * run.settings.inner_steps for run in runs]
         for run, weight in zip(runs, weights, strict=True):
@@ -222,7 +255,9 @@ class Trainer:
                 real = shard.owner < len(runs)
                 places = order[shard.owner[real]]
                 scores[:, places, shard.task[real]] = np.atleast_2d(values)[:, real]
-            self._charge(f"{split} {curve}", runs, time.perf_counter() - begin)
+            elapsed = time.perf_counter() - begin
+            self.tally.judging += elapsed
+            self._charge(f"{split} {curve}", runs, elapsed)
             self.after_call()
         return scores
 

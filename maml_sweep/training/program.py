@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from maml_sweep import streams
-from maml_sweep.algorithms.base import Algorithm, Knobs, Learner
+from maml_sweep.algorithms.base import Algorithm, Knobs, Learner, Params
 from maml_sweep.backend import tf
 from maml_sweep.models.base import Model
 from maml_sweep.tasks.base import Episode, Split, Task
 from maml_sweep.training import optimizers
 from maml_sweep.training.lanes import Lanes
+from maml_sweep.training.layout import Layout
 from maml_sweep.training.optimizers import State
 from maml_sweep.training.signatures import Progress, Signatures, Trials
 
@@ -58,11 +59,10 @@ class Program:
         self.max_loss = max_loss
         self.shards = shards
         self.compiled = compiled
-        self.shapes = [parameter.shape for parameter in model.parameters]
-        self.sizes = [int(np.prod(shape)) for shape in self.shapes]
+        self.layout = Layout(model.parameters)
         self.learner = Learner(self._support_loss, self._query_loss)
         self._signatures = signatures = Signatures(
-            self.dtype, sum(self.sizes), bound, self.eval_bound, shards
+            self.dtype, self.layout.size, bound, self.eval_bound, shards
         )
         self._shard_gradient = tf.function(
             self._lane_gradient, autograph=False, input_signature=signatures.shard()
@@ -85,7 +85,7 @@ class Program:
     def init(self, keys: np.ndarray) -> np.ndarray:
         """Initial parameters: uint32 [place, 2] -> float [place, parameter]."""
         values = self.model.init(tf.constant(keys), self.dtype)
-        return np.asarray(self._flat(values))
+        return np.asarray(self.layout.join(values))
 
     def train(
         self, state: State, trials: Trials, lanes: Sequence[Lanes], count: int
@@ -124,6 +124,33 @@ class Program:
         shards = [(shard.owner, shard.task, shard.live) for shard in lanes]
         arguments = _nested((theta, trials.key, trials.knobs, shards))
         return [np.array(values) for values in self._scores[split, curve](*arguments)]
+
+    def adapt(self, params: Params, episode: Episode, knobs: Knobs, steps: Any) -> Params:
+        """Takes inner steps, as many as said at run time, so that one trace serves any number.
+
+        Args:
+          params: each [lane, *shape].
+          episode: its support set is learnt from.
+          knobs: one value a lane; their number of steps is not heeded.
+          steps: int32 [], of every lane.
+        """
+
+        def advance(step: Any, params: Params) -> tuple[Any, Params]:
+            return step + 1, list(self.algorithm.step(self.learner, params, episode, knobs))
+
+        loop = (tf.constant(0), list(params))
+        adapted: Params = tf.while_loop(lambda step, _: step < steps, advance, loop)[1]
+        return adapted
+
+    def outputs(self, params: Params, episode: Episode) -> Any:
+        """The model's outputs on the query examples: [lane, example, outputs].
+
+        A norm that goes by support statistics takes them from the support examples.
+        """
+        statistics = None
+        if self.model.support_statistics:
+            _, statistics = self.model.apply(params, episode.support.x)
+        return self.model.apply(params, episode.query.x, statistics)[0]
 
     def stablehlo(self, state: State, trials: Trials, lanes: Sequence[Lanes], count: int) -> str:
         """The training program for these shapes as StableHLO text, for any XLA runtime.
@@ -190,7 +217,7 @@ class Program:
         owner, task, weight, live = lanes
         places = tf.shape(theta)[0]
         episode = self.task.episodes("train", _task_keys(keys, owner, task), self.dtype)
-        params = [tf.gather(value, owner) for value in self._unflat(theta)]
+        params = [tf.gather(value, owner) for value in self.layout.split(theta)]
         knobs = Knobs(*(tf.gather(value, owner) for value in knobs))
         with tf.GradientTape() as tape:
             tape.watch(params)
@@ -202,7 +229,7 @@ class Program:
             tf.math.unsorted_segment_sum(gradient, owner, places)
             for gradient in tape.gradient(total, params)
         ]
-        return self._flat(gradients), tf.math.unsorted_segment_sum(loss, owner, places)
+        return self.layout.join(gradients), tf.math.unsorted_segment_sum(loss, owner, places)
 
     def _live(self, live: Any) -> list[Any]:
         """Lane counts of each step; XLA wants fixed shapes, hence masks instead of splits."""
@@ -213,13 +240,7 @@ class Program:
         return self.task.loss(outputs, episode.support.y)
 
     def _query_loss(self, params: Any, episode: Episode) -> Any:
-        return self.task.loss(self._query_outputs(params, episode), episode.query.y)
-
-    def _query_outputs(self, params: Any, episode: Episode) -> Any:
-        statistics = None
-        if self.model.support_statistics:
-            _, statistics = self.model.apply(params, episode.support.x)
-        return self.model.apply(params, episode.query.x, statistics)[0]
+        return self.task.loss(self.outputs(params, episode), episode.query.y)
 
     # -- evaluation ---------------------------------------------------------------------------
 
@@ -239,19 +260,19 @@ class Program:
     ) -> Any:
         owner, task, live = lanes
         episode = self.task.episodes(split, _task_keys(keys, owner, task), self.dtype)
-        params = [tf.gather(value, owner) for value in self._unflat(theta)]
+        params = [tf.gather(value, owner) for value in self.layout.split(theta)]
         knobs = Knobs(*(tf.gather(value, owner) for value in knobs))
         if curve:
             return self._curve(params, episode, knobs)
         adapted = self.algorithm.adapt(self.learner, params, episode, knobs, self._live(live))
-        return self.task.score(self._query_outputs(adapted, episode), episode.query.y)
+        return self.task.score(self.outputs(adapted, episode), episode.query.y)
 
     def _curve(self, params: Any, episode: Episode, knobs: Knobs) -> Any:
         """The metric after 0 … 2 * eval_bound steps: [step, lane]."""
         steps = 2 * self.eval_bound
 
         def score(params: Any) -> Any:
-            return self.task.score(self._query_outputs(params, episode), episode.query.y)
+            return self.task.score(self.outputs(params, episode), episode.query.y)
 
         def advance(step: Any, params: Any, curve: Any) -> tuple[Any, Any, Any]:
             params = list(self.algorithm.step(self.learner, params, episode, knobs))
@@ -260,25 +281,6 @@ class Program:
         curve = tf.TensorArray(self.dtype, size=steps + 1, element_shape=[None])
         loop = (tf.constant(0), params, curve.write(0, score(params)))
         return tf.while_loop(lambda step, *_: step < steps, advance, loop)[2].stack()
-
-    # -- shapes -------------------------------------------------------------------------------
-
-    def _flat(self, params: Sequence[Any]) -> Any:
-        """[place, *shape] each -> [place, parameter]."""
-        places = tf.shape(params[0])[0]
-        flat = [
-            tf.reshape(value, [places, size])
-            for value, size in zip(params, self.sizes, strict=True)
-        ]
-        return tf.concat(flat, axis=1)
-
-    def _unflat(self, theta: Any) -> list[Any]:
-        """The inverse of `_flat`."""
-        pieces = tf.split(theta, self.sizes, axis=1)
-        return [
-            tf.reshape(piece, [-1, *shape])
-            for piece, shape in zip(pieces, self.shapes, strict=True)
-        ]
 
     def _tensors(self, state: State, trials: Trials, lanes: Sequence[Lanes]) -> tuple[Any, ...]:
         """Arguments of `_train`, in its float type, short of the count."""
