@@ -1,0 +1,53 @@
+"""Which parameters mattered: fANOVA with its spread, and PED-ANOVA beside it.
+
+How they come about, and what pruned trials count for: `maml_sweep.analysis.importance`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from maml_sweep.analysis.answers import Answers
+from maml_sweep.analysis.drawing.marks import Axis, Bars, Drawing, Figure, Panel, Words
+from maml_sweep.analysis.figures.parameters import short
+
+KEY, TITLE = "importance", "What mattered"
+
+
+def frame(answers: Answers) -> pd.DataFrame:
+    """The importances with their labels, the most important first.
+
+    Returns:
+      label, fanova, low, high (one standard deviation to either side, within 0 … 1), pedanova.
+    """
+    table = answers.importance
+    labels = short(list(dict.fromkeys(table["parameter"])))
+    names = table["parameter"].map(labels).astype(object)
+    branches = table["branch"].astype(object)
+    label = names.where(branches == "", names + " (" + branches + ")")
+    spread = table["fanova_sd"].astype("float64")
+    found = pd.DataFrame({"label": label, "fanova": table["fanova"].astype("float64")})
+    found["low"] = np.clip(found["fanova"] - spread, 0.0, 1.0)
+    found["high"] = np.clip(found["fanova"] + spread, 0.0, 1.0)
+    found["pedanova"] = table["pedanova"].astype("float64")
+    return found.reset_index(drop=True)
+
+
+def figure(answers: Answers) -> Drawing:
+    """Draws `frame`."""
+    table = frame(answers)
+    if table.empty:
+        return Words(KEY, TITLE, answers.importance_words)
+    labels = list(table["label"])
+    drawn = (
+        Bars(labels, table["fanova"], "fANOVA", "series0", table["low"], table["high"]),
+        Bars(labels, table["pedanova"], "PED-ANOVA", "series1"),
+    )
+    caption = (
+        "fANOVA: the share of the variance over the whole space that a parameter explains by "
+        "itself, with one standard deviation over forests. PED-ANOVA: its share in what sets the "
+        f"best trials apart. {answers.importance_words}"
+    )
+    panel = Panel(drawn, Axis("importance", low=0.0), Axis("", "category"))
+    return Figure(KEY, TITLE, caption.strip(), (panel,), height=max(220, 130 + 46 * len(labels)))
