@@ -15,7 +15,7 @@ from composing import ROOT, composer
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 import maml_sweep
-from maml_sweep import config, config_search
+from maml_sweep import cli, config, config_search
 from maml_sweep.build import components
 from maml_sweep.search.compose import Composer
 from maml_sweep.search.plans import make_plan
@@ -51,6 +51,13 @@ def test_a_command_of_the_readme_composes(
     hydras = [x for x in hydras if not x.startswith(LAUNCHER) or installed(x)]
     tasks = [x for x in arguments if not x.lstrip("+").startswith("hydra")]
     check(composer(*(x for x in hydras if not x.startswith("hydra.mode="))), hydras, tasks)
+
+
+def test_a_maml_sweep_command_of_the_readme_parses() -> None:
+    lines = [shlex.split(match) for match in re.findall(r"maml-sweep ([a-z][^`\n#]*)", README)]
+    for line in lines:
+        cli.parser().parse_args(line)  # SystemExit if it cannot
+    assert {line[0] for line in lines} == set(cli.COMMANDS)
 
 
 def check(composing: Composer, hydras: list[str], tasks: list[str]) -> None:

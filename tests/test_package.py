@@ -46,7 +46,7 @@ BELOW = {
 # who may know a library; make.py draws the glyphs by hand and is never imported
 KNOWN_TO = {
     "tensorflow": set(),  # maml_sweep.backend imports it by name, when it is first used
-    "optuna": {"analysis", "search", "winners"},
+    "optuna": {"analysis", "commands", "search", "winners"},
     "sqlalchemy": {"search"},
     "rich": {"analysis", "commands", "search", "winners"},
     "hydra": {"build", "config", "search"},

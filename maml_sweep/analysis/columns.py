@@ -81,7 +81,7 @@ TABLES: dict[str, dict[str, tuple[Any, str]]] = {
         "step": ("int64", "inner steps taken on the support set, 0 … twice its own"),
         "mean": ("float64", "the metric, averaged over validation tasks"),
         "sd": ("float64", "its standard deviation over tasks"),
-        "low": ("float64", "of the mean's 95% t interval over tasks"),
+        "low": ("float64", "of the mean's 95% interval over tasks"),
         "high": ("float64", "of the same"),
         "tasks": ("int64", "how many"),
         "own_steps": ("int64", "inner steps with which the trial is judged"),

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from maml_sweep.analysis.columns import typed
+from maml_sweep.analysis.statistics import intervals
 from maml_sweep.search.records import EVALUATIONS
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -83,14 +81,13 @@ def _long(
 
 
 def adaptation_frame(evaluations: Mapping[int, Evaluation]) -> pd.DataFrame:
-    """A row a slot and inner step: the mean over tasks and its t interval."""
+    """A row a slot and inner step: the mean over tasks and its 95% interval."""
     rows = []
     for slot, each in evaluations.items():
         steps, tasks = each.metric.shape
         mean = each.metric.mean(axis=1)
         sd = each.metric.std(axis=1, ddof=1) if tasks > 1 else np.full(steps, math.nan)
-        half = stdtrit(max(tasks - 1, 1), 0.5 + LEVEL / 2) * sd / math.sqrt(tasks)
-        low, high = mean - half, mean + half
+        low, high = intervals(each.metric)
         for step in range(steps):
             row = (slot, step, mean[step], sd[step], low[step], high[step], tasks, each.own_steps)
             rows.append(row)

@@ -46,8 +46,8 @@ def figure(answers: Answers) -> Drawing:
     )
     caption = (
         "fANOVA: the share of the variance over the whole space that a parameter explains by "
-        "itself, with one standard deviation over forests. PED-ANOVA: its share in what sets the "
-        f"best trials apart. {answers.importance_words}"
+        "itself, with one standard deviation over resampled trials. PED-ANOVA: its share in what "
+        f"sets the best trials apart. {answers.importance_words}"
     )
     panel = Panel(drawn, Axis("importance", low=0.0), Axis("", "category"))
     return Figure(KEY, TITLE, caption.strip(), (panel,), height=max(220, 130 + 46 * len(labels)))
