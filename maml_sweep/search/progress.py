@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -195,4 +196,5 @@ def say_outcome(
         print(f"  {records.run_line(best, plan, space)}")
     if counts.finished < plan.n_trials:
         print(f"to go on:\n  python sweep.py study.name={plan.name}")
-    print(f"files: {folder}", flush=True)
+    print(f"files: {folder}")
+    print(f"what they say: {shlex.join(['maml-sweep', 'report', str(folder)])}", flush=True)
