@@ -237,12 +237,12 @@ def _parallel(drawing: marks.Parallel) -> dict[str, Any]:
         "line": line,
         "dimensions": [_dimension(each) for each in drawing.dimensions],
         "labelfont": {**font, "size": 12},
-        "labelangle": -12,
+        "labelangle": -12 if len(drawing.dimensions) < 5 else -30,  # names meet on a phone
         "labelside": "top",
         "tickfont": font,
         "rangefont": {**font, "color": "rgba(0,0,0,0)"},  # the ends are among the ticks
     }
-    layout = _base() | {"height": 420, "margin": {"t": 90, "b": 24, "l": 70, "r": RIGHT}}
+    layout = _base() | {"height": 440, "margin": {"t": 110, "b": 24, "l": 70, "r": RIGHT}}
     return {"data": [data], "layout": layout}
 
 
