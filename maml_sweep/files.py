@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+STUDIES = "outputs"  # the folder of the studies' folders, unless another is named
+
 
 def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> None:
     """Writes a file so that every reader, at any moment, finds the old one or the new one.

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from telling import META, RATE, STEPS, TWO, Told, told
 
+from maml_sweep.analysis import settings
 from maml_sweep.analysis.drawing import marks, plotly
 from maml_sweep.analysis.figures import (
     common,
@@ -134,7 +135,7 @@ def test_parameters_know_their_scales(known: Any) -> None:
     np.testing.assert_allclose(rate.at(np.array([0, 0.5, 1])), [0.001, 0.01, 0.1])
     np.testing.assert_allclose(steps.unit[:3], [0, 0.25, 1])
     assert steps.named == {x: str(x) for x in range(1, 6)}
-    assert parameters.short(["a.x", "b.x", "b.y"]) == {"a.x": "a.x", "b.x": "b.x", "b.y": "y"}
+    assert settings.labels(["a.x", "b.x", "b.y"]) == {"a.x": "a.x", "b.x": "b.x", "b.y": "y"}
 
 
 def test_slices_show_complete_and_pruned_trials(known: Any) -> None:

@@ -15,6 +15,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from maml_sweep.files import STUDIES
+
 
 @dataclass
 class MamlSweeperConf:
@@ -22,7 +24,7 @@ class MamlSweeperConf:
 
     _target_: str = "hydra_plugins.maml_sweep_sweeper.maml_sweep_sweeper.MamlSweeper"
     params: dict[str, Any] = field(default_factory=dict)  # key -> sweep expression: group `search`
-    root: str = "outputs"  # the folder of the studies' folders
+    root: str = STUDIES  # the folder of the studies' folders
 
 
 ConfigStore.instance().store(

@@ -25,12 +25,13 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from maml_sweep.analysis.settings import ALPHA, BETA, STEPS
+
 if TYPE_CHECKING:
     from maml_sweep.analysis.frames import Frames
 
 Array = NDArray[np.float64]
 
-ALPHA, STEPS, BETA = "algorithm.inner_lr", "algorithm.inner_steps", "optimizer.meta_lr"
 KEYS = (ALPHA, STEPS, BETA)
 _SD = 2.0  # of the prior of a standardised coefficient
 _LEVEL = 0.01  # of a threshold, for the best of all columns tried

@@ -112,7 +112,7 @@ def _tasks(study: Frames, slot: int) -> Array | None:
 
     Reads one file, where `Frames.evaluations` reads those of all slots.
     """
-    found = evaluations.read(study.folder, iter([slot]))
+    found = evaluations.read(study.folder, [slot])
     return found[slot].rung_metric[-1] if found else None
 
 

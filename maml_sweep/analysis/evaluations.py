@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Evaluation:
             return None
 
 
-def read(folder: Path, slots: Iterator[int]) -> dict[int, Evaluation]:
+def read(folder: Path, slots: Iterable[int]) -> dict[int, Evaluation]:
     """The evaluations that these slots have, in their order."""
     place = folder / EVALUATIONS
     found = {slot: Evaluation.read(place / f"{slot}.npz") for slot in slots}

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from maml_sweep.analysis import divergence
-from maml_sweep.analysis.divergence import ALPHA, BETA
-from maml_sweep.analysis.loading import ROOT
-from maml_sweep.analysis.settings import word
+from maml_sweep.analysis.settings import ALPHA, BETA, labels, word
 from maml_sweep.analysis.widening import Numeric, widened
+from maml_sweep.files import STUDIES
 from maml_sweep.search.differences import key_of
 from maml_sweep.search.storage import masked, sqlite_path
 
@@ -222,14 +220,14 @@ def _smaller(answers: Answers) -> dict[str, str]:
 def _place(answers: Answers) -> list[str]:
     """Overrides that say where a study lies, if it does not lie where they do by default."""
     parent = answers.frames.folder.parent
-    root = [] if parent.name == ROOT else [f"hydra.sweeper.root={parent}"]
+    root = [] if parent.name == STUDIES else [f"hydra.sweeper.root={parent}"]
     url = answers.frames.located.url
     return root + ([] if sqlite_path(url) is not None else [f"study.storage={masked(url)}"])
 
 
 def _root(answers: Answers) -> list[str]:
     parent = answers.frames.folder.parent
-    return [] if parent.name == ROOT else ["--root", str(parent)]
+    return [] if parent.name == STUDIES else ["--root", str(parent)]
 
 
 def _server(answers: Answers) -> list[str]:
@@ -244,13 +242,6 @@ def settings(values: Any) -> str:
     """Parameters in short form: the last part of a key where that names it, three digits."""
     names = labels(values)
     return ", ".join(f"{names[key]}={short(value)}" for key, value in values.items())
-
-
-def labels(keys: Iterable[str]) -> dict[str, str]:
-    """Key -> its last part, or all of it where that is not unique."""
-    last = {key: key.rpartition(".")[2] for key in keys}
-    count = Counter(last.values())
-    return {key: part if count[part] == 1 else key for key, part in last.items()}
 
 
 def short(value: Any) -> str:

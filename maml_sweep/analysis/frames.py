@@ -22,9 +22,10 @@ import pandas as pd
 from maml_sweep.analysis import evaluations, settings, workers
 from maml_sweep.analysis.columns import COLUMNS
 from maml_sweep.analysis.evaluations import Evaluation
-from maml_sweep.analysis.loading import ROOT, Located, locate, opened
+from maml_sweep.analysis.loading import Located, locate, opened
 from maml_sweep.analysis.merging import Slot, merged
 from maml_sweep.analysis.tables import cost_frame, trial_frame, value_frame
+from maml_sweep.files import STUDIES
 from maml_sweep.search import study as studies
 from maml_sweep.search.space import Space
 
@@ -32,7 +33,7 @@ __all__ = ["COLUMNS", "Frames", "load", "of"]
 
 
 def load(
-    study: str | Path | None = None, root: str | Path = ROOT, storage: str | None = None
+    study: str | Path | None = None, root: str | Path = STUDIES, storage: str | None = None
 ) -> Frames:
     """Reads a study.
 
@@ -100,7 +101,7 @@ class Frames:
     @property
     def sign(self) -> int:
         """1 to minimise, -1 to maximise: `sign * value` is a loss in either case."""
-        return -1 if self.plan.direction == "maximize" else 1
+        return self.plan.sign
 
     @cached_property
     def rungs(self) -> list[int]:

@@ -13,11 +13,11 @@ from pathlib import Path
 import optuna
 
 from maml_sweep.errors import InputError
+from maml_sweep.files import STUDIES
 from maml_sweep.search import outline, storage
 from maml_sweep.search import study as studies
 from maml_sweep.spelling import hint
 
-ROOT = "outputs"
 _SHOWN = 8  # names in a message
 
 
@@ -37,7 +37,7 @@ class Located:
 
 
 def locate(
-    study: str | Path | None = None, root: str | Path = ROOT, storage: str | None = None
+    study: str | Path | None = None, root: str | Path = STUDIES, storage: str | None = None
 ) -> Located:
     """Finds a study.
 

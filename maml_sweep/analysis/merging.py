@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from maml_sweep.errors import InputError
 from maml_sweep.search.records import standing
-from maml_sweep.search.slots import Attempts, by_slot, slot_state
+from maml_sweep.search.slots import Attempts, begun, by_slot, drawn, reported, slot_state
 from maml_sweep.search.space import Branch, Space
 from maml_sweep.search.study import Plan
 
@@ -52,11 +52,15 @@ class Slot:
         told: int | None = self.trial.user_attrs.get("iterations")
         if told is not None or not self.curve:
             return told
-        step = max(self.curve)
+        return self.iterations_at(max(self.curve))
+
+    def iterations_at(self, step: int) -> int:
+        """Its own meta-iterations at a rung, as `maml_sweep.training.settings` counts them."""
         if self.setting("training.budget") != "tasks":
             return step
         reference = float(self.setting("training.reference_meta_batch_size", 1))
-        return max(1, round(step * reference / float(self.setting("training.meta_batch_size", 1))))
+        batch = float(self.setting("training.meta_batch_size", 1))
+        return max(1, round(step * (reference / batch)))
 
     @property
     def tasks(self) -> int | None:
@@ -71,12 +75,7 @@ class Slot:
         """What it trains with for one dotted key."""
         if key in self.values:
             return self.values[key]
-        node: Any = self.config
-        for part in key.split("."):
-            if not isinstance(node, Mapping) or part not in node:
-                return default
-            node = node[part]
-        return node
+        return lookup(self.config, key, default)
 
     def configuration(self) -> dict[str, Any]:
         """All that it trains with: its branch's configuration, its values put in."""
@@ -94,6 +93,16 @@ def merged(trials: Sequence[FrozenTrial], plan: Plan, space: Space) -> list[Slot
     return [_merge(slot, found[slot], plan, space) for slot in sorted(found)]
 
 
+def lookup(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """A dotted key's value in a configuration."""
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node
+
+
 def put(config: dict[str, Any], key: str, value: Any) -> None:
     """Sets a dotted key, making the mappings on the way to it where they lack."""
     *path, last = key.split(".")
@@ -106,9 +115,7 @@ def put(config: dict[str, Any], key: str, value: Any) -> None:
 
 def _merge(slot: int, attempts: Attempts, plan: Plan, space: Space) -> Slot:
     trial = standing(attempts)
-    params = _union(attempt.params for attempt in attempts)
-    curve = _union(attempt.intermediate_values for attempt in attempts)
-    values = space.values(params)
+    values = space.values(drawn(attempts))
     branch = _branch(space, values)
     return Slot(
         slot=slot,
@@ -116,8 +123,8 @@ def _merge(slot: int, attempts: Attempts, plan: Plan, space: Space) -> Slot:
         state=slot_state(attempts, plan.max_retries),
         branch=branch,
         values=values,
-        curve=dict(sorted(curve.items())),
-        attempts=sum("worker" in attempt.user_attrs for attempt in attempts),
+        curve=dict(sorted(reported(attempts).items())),
+        attempts=begun(attempts),
         config=plan.configs.get(branch.name if branch else "", plan.config),
     )
 
@@ -128,10 +135,3 @@ def _branch(space: Space, values: Mapping[str, Any]) -> Branch | None:
         return space.branch(values) if values or not space.groups else None
     except InputError:
         return None
-
-
-def _union(mappings: Iterable[Mapping[Any, Any]]) -> dict[Any, Any]:
-    union: dict[Any, Any] = {}
-    for each in mappings:
-        union |= each
-    return union

@@ -102,13 +102,9 @@ def by_trial(frames: Frames) -> pd.DataFrame:
 
 
 def _total(slot: Slot) -> int | None:
-    """A trial's own iterations to its end, as `maml_sweep.training.settings` counts them."""
+    """A trial's own iterations to its end; None if its configuration does not say."""
     total = slot.setting("training.iterations")
-    if total is None or slot.setting("training.budget") != "tasks":
-        return total if total is None else int(total)
-    reference = float(slot.setting("training.reference_meta_batch_size", 1))
-    batch = float(slot.setting("training.meta_batch_size", 1))
-    return max(1, round(float(total) * (reference / batch)))
+    return None if total is None else slot.iterations_at(int(total))
 
 
 def _pruning_words(table: pd.DataFrame, share: float | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,8 @@ from maml_sweep.search.space import Branch, Space
 
 Numeric = FloatDistribution | IntDistribution
 
+ALPHA, STEPS, BETA = "algorithm.inner_lr", "algorithm.inner_steps", "optimizer.meta_lr"
+
 
 def word(value: Any) -> str:
     """A value as people write it: an override's text, without quotes around a word."""
@@ -36,6 +39,13 @@ def keys(space: Space) -> list[str]:
     """The swept groups, then every searched key, once each."""
     searched = (key for branch in space.branches for key in branch.distributions)
     return list(dict.fromkeys([*space.groups, *searched]))
+
+
+def labels(keys: Iterable[str]) -> dict[str, str]:
+    """Key -> its last part, or all of it where that is not unique."""
+    last = {key: key.rpartition(".")[2] for key in keys}
+    count = Counter(last.values())
+    return {key: part if count[part] == 1 else key for key, part in last.items()}
 
 
 def space_frame(space: Space) -> pd.DataFrame:

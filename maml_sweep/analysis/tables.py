@@ -12,8 +12,7 @@ import pandas as pd
 
 from maml_sweep.analysis.columns import typed
 from maml_sweep.analysis.merging import Slot
-
-STEPS = "algorithm.inner_steps"
+from maml_sweep.analysis.settings import STEPS
 
 
 def trial_frame(slots: Sequence[Slot], sign: int) -> pd.DataFrame:

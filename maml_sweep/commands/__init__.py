@@ -10,15 +10,17 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maml_sweep.files import STUDIES
+
 if TYPE_CHECKING:
     from maml_sweep.analysis.frames import Frames
     from maml_sweep.analysis.loading import Located
-
-ROOT = "outputs"
+    from maml_sweep.search.slots import Counts
 
 
 def study_options(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +37,10 @@ def study_options(parser: argparse.ArgumentParser) -> None:
 def place_options(parser: argparse.ArgumentParser) -> None:
     """Adds where studies lie, and --json."""
     parser.add_argument(
-        "--root", default=ROOT, metavar="DIR", help="folder of the studies (default: %(default)s)"
+        "--root",
+        default=STUDIES,
+        metavar="DIR",
+        help="folder of the studies (default: %(default)s)",
     )
     parser.add_argument(
         "--storage", metavar="URL", help="the server of studies made with study.storage"
@@ -63,6 +68,13 @@ def frames_of(located: Located) -> Frames:
     from maml_sweep.analysis import frames
 
     return frames.of(located)
+
+
+def progress(n_trials: int, counts: Counts) -> dict[str, Any]:
+    """How far a study is, as plain values: its budget, and slots by state in figures and words."""
+    slots = asdict(counts)
+    words = ", ".join(f"{count} {state}" for state, count in slots.items() if count)
+    return {"n_trials": n_trials, "finished": counts.finished, "slots": slots, "words": words}
 
 
 def print_json(value: Any) -> None:

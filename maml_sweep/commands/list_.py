@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from maml_sweep.errors import InputError
 
 if TYPE_CHECKING:
     from maml_sweep.analysis.loading import Located
-    from maml_sweep.search.slots import Counts
 
 HELP = "list the studies, the last changed first"
 
@@ -65,20 +63,12 @@ def _described(located: Located) -> dict[str, Any]:
     return {
         "name": located.name,
         "folder": located.folder,
-        "n_trials": plan.n_trials,
-        "finished": counts.finished,
-        "slots": asdict(counts),
-        "words": counted(counts),
+        **commands.progress(plan.n_trials, counts),
         "metric": plan.metric,
         "direction": plan.direction,
         "best": best and {"value": best.value, "slot": best.user_attrs["slot"]},
         "changed": max(times).astimezone(UTC) if times else None,
     }
-
-
-def counted(counts: Counts) -> str:
-    """Slots by state in words, the states that there are."""
-    return ", ".join(f"{count} {state}" for state, count in asdict(counts).items() if count)
 
 
 def _row(study: dict[str, Any]) -> list[str]:

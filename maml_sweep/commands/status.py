@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from maml_sweep import commands
-from maml_sweep.commands.list_ import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -58,10 +57,7 @@ def describe(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "study": located.name,
         "folder": located.folder,
-        "n_trials": plan.n_trials,
-        "finished": counts.finished,
-        "slots": asdict(counts),
-        "words": counted(counts),
+        **commands.progress(plan.n_trials, counts),
         "metric": plan.metric,
         "workers": _workers(opened, running, live),
         "pace": rate and asdict(rate),

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from maml_sweep import commands
 from maml_sweep.errors import InputError
+from maml_sweep.files import STUDIES
 
 if TYPE_CHECKING:
     from maml_sweep.winners.choice import Request
     from maml_sweep.winners.outcome import Outcome
 
-USUAL = {"root": commands.ROOT, "top": 1, "seeds": 3, "tasks": 600}  # what need not be said
+USUAL = {"root": STUDIES, "top": 1, "seeds": 3, "tasks": 600}  # what need not be said
 HELP = "train the best trials again from fresh seeds and judge them on the meta-test tasks"
 
 

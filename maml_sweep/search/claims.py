@@ -32,6 +32,7 @@ from maml_sweep.search.slots import (
     Counts,
     by_slot,
     failures,
+    reported,
     slot_state,
     tally,
 )
@@ -232,11 +233,10 @@ class Claims:
         if any(trial.state in ACTIVE for trial in attempts):
             return
         params: dict[str, Any] = {}
-        curve: dict[int, float] = {}
+        curve = reported(attempts)
         carried: dict[str, Any] = {}
         for trial in attempts:
             params |= trial.system_attrs.get("fixed_params", {}) | trial.params
-            curve |= trial.intermediate_values
             if trial.params and "known_results" in trial.user_attrs:
                 carried.setdefault("known_results", trial.user_attrs["known_results"])
         carried |= {key: attempts[-1].user_attrs[key] for key in ("slot", "trial_seed")}

@@ -21,7 +21,15 @@ from optuna.trial import FrozenTrial
 
 from maml_sweep.files import write_atomic
 from maml_sweep.search.lock import folder_lock
-from maml_sweep.search.slots import ACTIVE, RESULTS, Attempts, by_slot
+from maml_sweep.search.slots import (
+    ACTIVE,
+    RESULTS,
+    Attempts,
+    begun,
+    by_slot,
+    drawn,
+    reported,
+)
 from maml_sweep.search.study import Plan
 
 __all__ = [
@@ -92,14 +100,10 @@ def trial_rows(study: optuna.Study, plan: Plan, space: Names) -> list[dict[str, 
 def _row(attempts: Attempts, plan: Plan, space: Names) -> dict[str, Any]:
     trial = standing(attempts)
     attrs = trial.user_attrs
-    params: dict[str, Any] = {}
-    curve: dict[int, float] = {}
-    for attempt in attempts:
-        params |= attempt.params
-        curve |= attempt.intermediate_values
+    params, curve = drawn(attempts), reported(attempts)
     row = {"slot": attrs["slot"], "number": trial.number, "state": trial.state.name}
     row |= {"value": trial.value} | space.values(params) | _best_rung(curve, plan)
-    row |= {"iterations": max(curve, default=None), "attempts": _begun(attempts)}
+    row |= {"iterations": max(curve, default=None), "attempts": begun(attempts)}
     return row | {key: attrs[key] for key in _AFTER if key in attrs}
 
 
@@ -112,16 +116,11 @@ def standing(attempts: Attempts) -> FrozenTrial:
     return attempts[-1]
 
 
-def _begun(attempts: Attempts) -> int:
-    return sum("worker" in trial.user_attrs for trial in attempts)
-
-
 def _best_rung(curve: Mapping[int, float], plan: Plan) -> dict[str, Any]:
     finite = {step: value for step, value in curve.items() if np.isfinite(value)}
     if not finite:
         return {}
-    pick = max if plan.direction == "maximize" else min
-    step = pick(sorted(finite), key=lambda step: finite[step])
+    step = min(sorted(finite), key=lambda step: plan.sign * finite[step])
     return {"best_value": finite[step], "best_step": step}
 
 

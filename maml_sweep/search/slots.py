@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -52,6 +53,21 @@ def failures(attempts: Attempts) -> int:
     """How many attempts at a slot count as failed; one that others told FAIL does too."""
     failed = [trial for trial in attempts if trial.state == TrialState.FAIL]
     return sum(int(trial.user_attrs.get("blame", 1)) for trial in failed)
+
+
+def begun(attempts: Attempts) -> int:
+    """How many workers began a slot."""
+    return sum("worker" in trial.user_attrs for trial in attempts)
+
+
+def drawn(attempts: Attempts) -> dict[str, Any]:
+    """The parameters of a slot, as stored: what all attempts at it drew."""
+    return {name: value for trial in attempts for name, value in trial.params.items()}
+
+
+def reported(attempts: Attempts) -> dict[int, float]:
+    """The curve of a slot: step -> value that an attempt at it reported."""
+    return {k: value for trial in attempts for k, value in trial.intermediate_values.items()}
 
 
 def slot_state(attempts: Attempts, max_retries: int) -> str:

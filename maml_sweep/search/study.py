@@ -87,6 +87,11 @@ class Plan:
         """Plain values that JSON and YAML can hold."""
         return asdict(self)
 
+    @property
+    def sign(self) -> int:
+        """1 to minimise, -1 to maximise: `sign * value` is a loss in either case."""
+        return -1 if self.direction == "maximize" else 1
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         """The inverse of `to_json`; keys of a newer version are passed over."""

@@ -109,8 +109,7 @@ def choose(study: optuna.Study, plan: Plan, request: Request) -> list[Winner]:
 
 def _best(complete: dict[int, FrozenTrial], plan: Plan) -> list[int]:
     """The slots of complete trials, best first; of equal ones the first."""
-    sign = -1 if plan.direction == "maximize" else 1
-    return sorted(complete, key=lambda slot: (sign * float(complete[slot].value or 0), slot))
+    return sorted(complete, key=lambda slot: (plan.sign * float(complete[slot].value or 0), slot))
 
 
 def _winner(trial: FrozenTrial, plan: Plan, space: Space, iterations: int | None) -> Winner:

@@ -16,9 +16,9 @@ they survive grey printing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 Stops = tuple[tuple[float, str], ...]
 
@@ -101,9 +101,9 @@ PRINT = Theme(roles={**LIGHT.roles, "text": "#000000", "grid": "#dddddd"}, scale
 THEMES: dict[str, Theme] = {"light": LIGHT, "dark": DARK, "print": PRINT}
 
 
-def to_json() -> str:
+def plain() -> dict[str, Any]:
     """The themes as the page's script takes them: {theme: {"roles": …, "scales": …}}."""
-    return json.dumps({name: asdict(theme) for name, theme in THEMES.items()})
+    return {name: asdict(theme) for name, theme in THEMES.items()}
 
 
 def role(colour: str, opacity: float = 1.0) -> str:

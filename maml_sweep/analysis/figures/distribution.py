@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from maml_sweep.analysis.answers import Answers
 from maml_sweep.analysis.drawing.marks import Axis, Drawing, Figure, Line, Panel, Words
 from maml_sweep.analysis.drawing.palette import SERIES
-from maml_sweep.analysis.figures.common import better, count, so, value_axis
+from maml_sweep.analysis.figures.common import better, so, value_axis
 from maml_sweep.analysis.frames import Frames
 
 KEY, TITLE = "distribution", "Distribution of values"
@@ -50,19 +49,11 @@ def figure(answers: Answers) -> Drawing:
     y = Axis("share of trials", low=0.0)
     panel = Panel(lines, value_axis(better(study), table["value"]), y)
     left = len(branches) - len(shown)
-    note = f"{count(left, 'branch').replace('branchs', 'branches')} left out." if left else ""
+    note = f"{left} branch{'es' * (left > 1)} left out." if left else ""
     return Figure(KEY, TITLE, caption, (panel,), note=note)
 
 
 def _line(table: pd.DataFrame, branch: str, colour: str) -> Line:
     rows = table[table["branch"] == branch]
-    value, share = rows["value"].to_numpy(), rows["share"].to_numpy()
-    start = (value[:1], np.zeros(1))
-    return Line(
-        np.concatenate([start[0], value]),
-        np.concatenate([start[1], share]),
-        branch,
-        colour,
-        stepped=True,
-        slots=np.concatenate([rows["slot"].to_numpy()[:1], rows["slot"].to_numpy()]),
-    )
+    rows = pd.concat([rows[:1].assign(share=0.0), rows])  # it rises from 0 at the best value
+    return Line(rows["value"], rows["share"], branch, colour, stepped=True, slots=rows["slot"])

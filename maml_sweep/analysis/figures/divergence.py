@@ -13,7 +13,8 @@ import pandas as pd
 
 from maml_sweep.analysis.drawing import marks
 from maml_sweep.analysis.figures.common import count, so
-from maml_sweep.analysis.figures.knobs import ALPHA, BETA, STEPS, knob
+from maml_sweep.analysis.figures.knobs import knob
+from maml_sweep.analysis.settings import ALPHA, BETA, STEPS
 
 if TYPE_CHECKING:
     from maml_sweep.analysis.answers import Answers

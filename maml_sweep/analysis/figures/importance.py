@@ -10,7 +10,7 @@ import pandas as pd
 
 from maml_sweep.analysis.answers import Answers
 from maml_sweep.analysis.drawing.marks import Axis, Bars, Drawing, Figure, Panel, Words
-from maml_sweep.analysis.figures.parameters import short
+from maml_sweep.analysis.settings import labels
 
 KEY, TITLE = "importance", "What mattered"
 
@@ -22,8 +22,7 @@ def frame(answers: Answers) -> pd.DataFrame:
       label, fanova, low, high (one standard deviation to either side, within 0 … 1), pedanova.
     """
     table = answers.importance
-    labels = short(list(dict.fromkeys(table["parameter"])))
-    names = table["parameter"].map(labels).astype(object)
+    names = table["parameter"].map(labels(dict.fromkeys(table["parameter"]))).astype(object)
     branches = table["branch"].astype(object)
     label = names.where(branches == "", names + " (" + branches + ")")
     spread = table["fanova_sd"].astype("float64")
@@ -39,10 +38,10 @@ def figure(answers: Answers) -> Drawing:
     table = frame(answers)
     if table.empty:
         return Words(KEY, TITLE, answers.importance_words)
-    labels = list(table["label"])
+    rows = list(table["label"])
     drawn = (
-        Bars(labels, table["fanova"], "fANOVA", "series0", table["low"], table["high"]),
-        Bars(labels, table["pedanova"], "PED-ANOVA", "series1"),
+        Bars(rows, table["fanova"], "fANOVA", "series0", table["low"], table["high"]),
+        Bars(rows, table["pedanova"], "PED-ANOVA", "series1"),
     )
     caption = (
         "fANOVA: the share of the variance over the whole space that a parameter explains by "
@@ -50,4 +49,4 @@ def figure(answers: Answers) -> Drawing:
         f"sets the best trials apart. {answers.importance_words}"
     )
     panel = Panel(drawn, Axis("importance", low=0.0), Axis("", "category"))
-    return Figure(KEY, TITLE, caption.strip(), (panel,), height=max(220, 130 + 46 * len(labels)))
+    return Figure(KEY, TITLE, caption.strip(), (panel,), height=max(220, 130 + 46 * len(rows)))

@@ -7,8 +7,6 @@ import numpy as np
 from maml_sweep.analysis.frames import Frames
 from maml_sweep.analysis.merging import Slot
 
-ALPHA, STEPS, BETA = "algorithm.inner_lr", "algorithm.inner_steps", "optimizer.meta_lr"
-
 
 def knob(study: Frames, key: str) -> np.ndarray:
     """What every trial had for `key`: drawn, else fixed by its branch's configuration.

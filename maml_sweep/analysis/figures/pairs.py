@@ -131,7 +131,7 @@ def standing_map(
     if len(at) < 2 or len(to) < 2:
         return None
     x, y, z = (table[name].to_numpy() for name in ("across", "down", "standing"))
-    means = smoothed(x, y, z, place(one, at), place(other, to))
+    means = smoothed(x, y, z, one.placed(at), other.placed(to))
     return Heat(at, to, means, scale, name="mean standing nearby")
 
 
@@ -142,12 +142,3 @@ def grid(parameter: Parameter) -> np.ndarray:
     if parameter.high <= parameter.low:
         return np.array([parameter.low])
     return parameter.at((np.arange(CELLS) + 0.5) / CELLS)
-
-
-def place(parameter: Parameter, values: np.ndarray) -> np.ndarray:
-    """Where values lie within the bounds, 0 … 1 on the parameter's scale."""
-    low, high = parameter.low, parameter.high
-    if parameter.log:
-        values, low, high = np.log(values), np.log(low), np.log(high)
-    unit: np.ndarray = (values - low) / (high - low)
-    return unit

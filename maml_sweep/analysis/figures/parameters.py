@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from maml_sweep.analysis.drawing.marks import Axis
 from maml_sweep.analysis.frames import Frames
+from maml_sweep.analysis.settings import labels
 
 FEW = 12  # integers that are each named on an axis
 MARGIN = 0.04  # of an axis, beyond the bounds of the space
@@ -42,7 +42,11 @@ class Parameter:
     @property
     def unit(self) -> np.ndarray:
         """Float64 [trial], 0 … 1 within the bounds on its scale; 0.5 if there is one value only."""
-        values, low, high = self.values, self.low, self.high
+        return self.placed(self.values)
+
+    def placed(self, values: np.ndarray) -> np.ndarray:
+        """Where values lie: `unit` of any others."""
+        low, high = self.low, self.high
         if self.log:
             values, low, high = np.log(values), np.log(low), np.log(high)
         if high <= low:
@@ -81,15 +85,8 @@ class Parameter:
 def parameters(study: Frames) -> list[Parameter]:
     """All that the study searches, groups first."""
     keys = list(dict.fromkeys(study.space["parameter"]))
-    labels = short(keys)
-    return [_parameter(study, key, labels[key]) for key in keys]
-
-
-def short(keys: list[str]) -> dict[str, str]:
-    """Key -> its last part, or all of it where that is not unique."""
-    last = {key: key.rpartition(".")[2] for key in keys}
-    count = Counter(last.values())
-    return {key: part if count[part] == 1 else key for key, part in last.items()}
+    names = labels(keys)
+    return [_parameter(study, key, names[key]) for key in keys]
 
 
 def _parameter(study: Frames, key: str, label: str) -> Parameter:

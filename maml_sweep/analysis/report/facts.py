@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from maml_sweep.analysis.frames import Frames
+from maml_sweep.analysis.merging import lookup
 
 Config = Mapping[str, Any]
 
@@ -116,13 +117,3 @@ def _search(config: Config) -> str:
 
 def _time(moment: pd.Timestamp) -> str:
     return f"{moment:%Y-%m-%d %H:%M}"
-
-
-def lookup(config: Config, key: str) -> Any:
-    """A dotted key's value; None where it lacks."""
-    value: Any = config
-    for part in key.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(part)
-    return value

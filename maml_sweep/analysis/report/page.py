@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,7 +98,7 @@ def _carried() -> dict[str, Any]:
         "style": _read("style.css"),
         "script": safe_script(_read("script.js")),
         "plotly": safe_script(plotly_js()),
-        "palette_json": safe_json(json.loads(palette.to_json())),
+        "palette_json": safe_json(palette.plain()),
     }
 
 

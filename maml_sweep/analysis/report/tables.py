@@ -11,7 +11,6 @@ import pandas as pd
 
 from maml_sweep.analysis import settings
 from maml_sweep.analysis.columns import COLUMNS
-from maml_sweep.analysis.figures.parameters import short
 from maml_sweep.analysis.frames import Frames
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def winners(answers: Answers) -> Table:
     trials = answers.frames.trials.set_index("slot")
     heads = ("slot", answers.frames.metric, "difference to the best", "95% interval", "p")
     columns = [Column(label, number=True) for label in heads]
-    labels = short(list(searched.values()))
+    labels = settings.labels(searched.values())
     columns += [
         Column(labels[key], pd.api.types.is_numeric_dtype(trials[name]))
         for name, key in searched.items()
@@ -226,7 +225,7 @@ def trials(answers: Answers) -> dict[str, Any]:
     """
     frame = answers.frames.trials
     searched = _searched(answers.frames)
-    labels = short(list(searched.values()))
+    labels = settings.labels(searched.values())
     columns = []
     for name in (*_BEFORE, *searched, *_AFTER):
         values = [_plain(value) for value in frame[name]]
