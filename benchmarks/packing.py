@@ -152,7 +152,7 @@ def _rates(config: Any, device: Any, packs: Sequence[int], seconds: float) -> Ra
     from maml_sweep.training import pack
 
     parts = build.components(config)
-    structure = build.structure(config, parts.settings.inner_steps)
+    structure = build.structure(parts, config, parts.settings.inner_steps)
     trainer = pack.Trainer(build.program(parts, structure, config, device))
     rates = {}
     for size in packs:

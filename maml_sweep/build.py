@@ -9,7 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from maml_sweep.algorithms.base import Algorithm
+from maml_sweep.algorithms import Algorithm, Problem
 from maml_sweep.errors import InputError
 from maml_sweep.models.base import Model
 from maml_sweep.tasks.base import Task
@@ -17,8 +17,6 @@ from maml_sweep.training import settings
 from maml_sweep.training.devices import Device
 from maml_sweep.training.program import Program
 from maml_sweep.training.settings import Settings
-
-KNOBS = ("inner_lr", "inner_steps", "inner_clip")  # runtime arrays of every algorithm
 
 
 class Components(NamedTuple):
@@ -39,7 +37,13 @@ def components(config: DictConfig) -> Components:
     task = _instantiate("task", config.task)
     model = _instantiate("model", config.model, input_shape=task.input_shape, outputs=task.outputs)
     algorithm = _instantiate("algorithm", config.algorithm)
+    algorithm.check(problem(task, model))
     return Components(task, model, algorithm, settings.read(config, algorithm))
+
+
+def problem(task: Task, model: Model) -> Problem:
+    """What an algorithm is given to learn."""
+    return Problem(model, task.loss, task.kind, getattr(task, "classes", None))
 
 
 def _instantiate(group: str, node: DictConfig, **arguments: Any) -> Any:
@@ -59,7 +63,7 @@ class Structure(NamedTuple):
     """What needs a compiled program of its own: trials that agree in it can share a pack.
 
     Attributes:
-      description: task, model, algorithm and precision, without what is a runtime array.
+      description: task, model, algorithm and precision, without what is a runtime number.
       bound: inner steps to unroll in training.
       eval_bound: inner steps to unroll in evaluation.
     """
@@ -69,32 +73,33 @@ class Structure(NamedTuple):
     eval_bound: int
 
 
-def structure(config: DictConfig, bound: int) -> Structure:
+def structure(parts: Components, config: DictConfig, bound: int) -> Structure:
     """A trial's structure.
 
     Args:
-      config: the trial's composition.
+      parts: what it is made of.
+      config: its composition.
       bound: the most inner steps that trials of its kind may take.
     """
-    parts: dict[str, Any] = {
+    fixed: dict[str, Any] = {
         group: OmegaConf.to_container(config[group], resolve=True)
         for group in ("task", "model", "algorithm")
     }
-    for knob in KNOBS:
+    for knob in ("inner_steps", *parts.algorithm.knobs):
         # Whether a knob is set may be in the program (a clip, say); to what, is not.
-        if parts["algorithm"].get(knob) is not None:
-            parts["algorithm"][knob] = True
+        if fixed["algorithm"].get(knob) is not None:
+            fixed["algorithm"][knob] = True
     training = config.training
-    parts["training"] = {key: training[key] for key in ("precision", "max_loss")}
-    eval_bound = bound if training.eval_steps is None else training.eval_steps
-    return Structure(json.dumps(parts, sort_keys=True), bound, eval_bound)
+    fixed["training"] = {key: training[key] for key in ("precision", "max_loss")}
+    eval_bound = bound if training.eval_steps is None else parts.settings.eval_steps
+    return Structure(json.dumps(fixed, sort_keys=True), bound, eval_bound)
 
 
 def program(parts: Components, structure: Structure, config: Any, device: Device) -> Program:
     """Builds a structure's program (which is traced at its first call)."""
     return Program(
         parts.task,
-        parts.model,
+        problem(parts.task, parts.model),
         parts.algorithm,
         bound=structure.bound,
         eval_bound=structure.eval_bound,

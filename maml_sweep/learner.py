@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from maml_sweep import build
-from maml_sweep.algorithms.base import Knobs, Params
+from maml_sweep import build, streams
+from maml_sweep.algorithms import Inner, Knobs
 from maml_sweep.backend import tf
 from maml_sweep.checks import one_of, positive
 from maml_sweep.errors import InputError
-from maml_sweep.tasks.base import Classification, Episode, Examples, Split, Task
+from maml_sweep.tasks.base import Classification, Examples, Split, Task
 from maml_sweep.training import given, weights
 from maml_sweep.training.devices import Device
 from maml_sweep.training.pack import Run, Trainer
@@ -60,7 +60,7 @@ class Learner:
     def __init__(self, arrays: Mapping[str, np.ndarray], meta: Meta, name: str = "weights") -> None:
         config = OmegaConf.create(meta.config)
         parts = build.components(config)
-        structure = build.structure(config, parts.settings.inner_steps)
+        structure = build.structure(parts, config, parts.settings.inner_steps)
         self._program = build.program(parts, structure, config, Device())
         self._settings = parts.settings
         self._floats = self._program.dtype.as_numpy_dtype
@@ -96,11 +96,13 @@ class Learner:
         x = given.examples("x_support", x_support, self.task, self._floats)
         y = given.targets("y_support", y_support, len(x), self.task, self._floats)
         lane = tf.constant(x[np.newaxis])  # [1, example, *input_shape]
-        start = [tf.constant(value[np.newaxis]) for value in self.weights.values()]
-        params = self._adapt(start, lane, tf.constant(y[np.newaxis]), tf.constant(count))
+        theta = tf.constant(self._program.layout.row(self.weights)[np.newaxis])
+        inner = self._adapt(theta, lane, tf.constant(y[np.newaxis]), tf.constant(count))
+        params = self._program.algorithm.weights(self._program.problem, inner, self._knobs())
+        names = [parameter.name for parameter in self._program.problem.model.parameters]
         arrays = [np.array(value[0]) for value in params]
-        adapted = dict(zip(self.weights, arrays, strict=True))
-        return Adapted(self.task, adapted, partial(self._outputs, params, lane))
+        adapted = dict(zip(names, arrays, strict=True))
+        return Adapted(self.task, adapted, partial(self._outputs, inner))
 
     def evaluate(self, split: Split = "test", tasks: int = 600) -> np.ndarray:
         """The metric of each task of a meta-split after `steps` steps: float [task].
@@ -115,21 +117,25 @@ class Learner:
         scores: np.ndarray = curve[self.steps]
         return scores
 
-    def _adapted(self, start: Params, x: Any, y: Any, steps: Any) -> Params:
-        """Traced: params [1, *shape] each, before and after."""
-        support = Examples(x, y)
-        settings, dtype = self._settings, self._program.dtype
-        knobs = Knobs(
-            tf.constant([settings.inner_lr], dtype),
-            tf.constant([settings.inner_steps]),
-            tf.constant([settings.inner_clip], dtype),
-        )
-        return self._program.adapt(start, Episode(support, support), knobs, steps)
+    def _adapted(self, theta: Any, x: Any, y: Any, steps: Any) -> Inner:
+        """Traced: a lane adapted to examples [1, example, ...]; theta [1, parameter]."""
+        return self._program.adapt(theta, Examples(x, y), self._knobs(), steps)
 
-    def _predicted(self, params: Params, x_support: Any, x_query: Any) -> Any:
+    def _predicted(self, inner: Inner, x: Any) -> Any:
         """Traced: outputs [1, example, outputs]."""
-        episode = Episode(Examples(x_support, None), Examples(x_query, None))
-        return self._program.outputs(params, episode)
+        of = self._program
+        return of.algorithm.predict(of.problem, inner, self._knobs(), x)
+
+    def _knobs(self) -> Knobs:
+        """Those of the one lane; what an algorithm draws comes from a stream of its own."""
+        settings, dtype = self._settings, self._program.dtype
+        return Knobs(
+            steps=tf.constant([self.steps]),
+            trained=tf.constant([settings.inner_steps]),
+            progress=tf.ones([1], dtype),
+            key=tf.constant(streams.key("adapt", self.meta.seed)[np.newaxis]),
+            values={name: tf.constant([x], dtype) for name, x in settings.knobs.items()},
+        )
 
 
 class Adapted:

@@ -35,7 +35,7 @@ def run(config: Any) -> float:
       InputError: a wrong value.
     """
     parts = build.components(config)
-    structure = build.structure(config, parts.settings.inner_steps)
+    structure = build.structure(parts, config, parts.settings.inner_steps)
     seed = config.trial_seed
     if seed is None:
         seed = streams.trial_seed(config.seed, 0)

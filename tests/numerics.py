@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 
-from maml_sweep import config, streams
-from maml_sweep.algorithms import MAML
-from maml_sweep.algorithms.base import Knobs
+from maml_sweep import build, config, streams
+from maml_sweep.algorithms import MAML, Algorithm, Inner, Knobs
 from maml_sweep.backend import tf
 from maml_sweep.models import MLP
 from maml_sweep.models.base import Model
@@ -40,15 +39,15 @@ def settings(
     batch: int = 2,
     rungs: Sequence[int] = (1,),
     inner_clip: float = math.inf,
+    knobs: Mapping[str, float] | None = None,
     eval_steps: int | None = None,
     kind: str = "sgd",
     **changes: Any,
 ) -> Settings:
     """A trial's numbers; `changes` go to its meta-optimizer, whose rate is 1 if not said."""
     return Settings(
-        inner_lr=inner_lr,
+        knobs={"inner_lr": inner_lr, "inner_clip": inner_clip} | (knobs or {}),
         inner_steps=inner_steps,
-        inner_clip=inner_clip,
         optimizer=optimizer(kind, **({"meta_lr": 1.0} | changes)),
         meta_batch_size=batch,
         eval_steps=eval_steps or inner_steps,
@@ -97,7 +96,7 @@ class GivenClassification(_Given, Classification):
         """From episodes of one task each, without a lane axis."""
         support, query = (
             [np.stack(arrays) for arrays in zip(*parts, strict=True)]
-            for parts in zip(*episodes, strict=True)
+            for parts in zip(*((one.support, one.query) for one in episodes), strict=True)
         )
         return cls(support, query, ways)
 
@@ -127,10 +126,12 @@ class Patterns(Classification):
         )
 
 
-def program(task: Task, model: Model, algorithm: MAML | None = None, **options: Any) -> Program:
+def program(
+    task: Task, model: Model, algorithm: Algorithm | None = None, **options: Any
+) -> Program:
     """A program in float64 of one step, unless said otherwise."""
     chosen: dict[str, Any] = {"precision": "float64", "bound": 1} | options
-    return Program(task, model, algorithm or MAML(0.1, 1), **chosen)
+    return Program(task, build.problem(task, model), algorithm or MAML(0.1, 1), **chosen)
 
 
 def sinusoid_program(widths: Sequence[int] = (8,), **options: Any) -> Program:
@@ -198,10 +199,25 @@ def relative(found: Any, wanted: Any) -> float:
     return float(np.linalg.norm(np.subtract(found, wanted)) / np.linalg.norm(wanted))
 
 
-def knobs(lanes: int, inner_lr: float, inner_steps: int) -> Knobs:
-    """The same knobs for every lane, in float64."""
+def knobs(lanes: int, inner_lr: float, inner_steps: int, **values: float) -> Knobs:
+    """The same knobs for every lane, in float64; `values` are the algorithm's further ones."""
+    numbers = {"inner_lr": inner_lr, "inner_clip": math.inf} | values
     return Knobs(
-        tf.fill([lanes], tf.constant(inner_lr, tf.float64)),
-        tf.fill([lanes], inner_steps),
-        tf.fill([lanes], tf.constant(math.inf, tf.float64)),
+        steps=tf.fill([lanes], inner_steps),
+        trained=tf.fill([lanes], inner_steps),
+        progress=tf.zeros([lanes], tf.float64),
+        key=tf.constant(np.stack([streams.key("inner", lane) for lane in range(lanes)])),
+        values={name: tf.fill([lanes], tf.constant(x, tf.float64)) for name, x in numbers.items()},
     )
+
+
+def adapted(of: Program, meta: Sequence[Any], support: Examples, use: Knobs) -> Inner:
+    """Lanes after as many inner steps as the first one takes."""
+    inner = of.algorithm.start(of.problem, meta, support, use, training=True)
+    return of.algorithm.adapt(of.problem, inner, use, [None] * int(use.steps[0]))
+
+
+def query_loss(of: Program, params: Sequence[Any], episode: Episode) -> Any:
+    """The loss of the model's own parameters on the query sets: float [lane]."""
+    outputs = of.problem.outputs(params, episode.support, episode.query.x)
+    return of.problem.loss(outputs, episode.query.y)

@@ -18,7 +18,7 @@ from maml_sweep import config, streams
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
 from maml_sweep.learner import Learner
-from maml_sweep.models import MLP, Conv4
+from maml_sweep.models import MLP, Conv4, Parameter
 from maml_sweep.models.base import Model
 from maml_sweep.tasks import Task
 from maml_sweep.training import given, weights
@@ -106,7 +106,7 @@ def test_a_task_of_its_own_scores_as_in_the_evaluation(sines: Learner, letters: 
         keys = streams.fold_in(
             np.tile(streams.key("evaluation", "test", 0), (12, 1)), np.arange(12)
         )
-        support, query = learner.task.episodes("test", tf.constant(keys), tf.float32)
+        support, query, _ = learner.task.episodes("test", tf.constant(keys), tf.float32)
         for task in range(12):
             predict = learner.adapt(support.x[task], support.y[task])
             outputs = predict(query.x[task])[np.newaxis]
@@ -199,6 +199,20 @@ def test_a_layout_is_undone_by_its_inverse() -> None:
     split = layout.split(tf.constant(theta[np.newaxis]))
     assert all(np.array_equal(a[0], b) for a, b in zip(split, named.values(), strict=True))
     np.testing.assert_array_equal(layout.join(split)[0], theta)
+
+
+def test_a_trial_keeps_the_sets_of_its_own_steps() -> None:
+    """In a program of three steps a trial of two has a set too many, which is left out."""
+
+    def layout(steps: int) -> Layout:
+        rates = Parameter("rate/step", (steps, 2), mean=0.1, role="rate", per_step=True)
+        return Layout([Parameter("output/weight", (3,)), rates])
+
+    theta = np.arange(9.0)
+    np.testing.assert_array_equal(layout(3).decayed, [1, 1, 1, 0, 0, 0, 0, 0, 0])
+    named = layout(3).named(theta, 2)
+    assert named["rate/step"].tolist() == [[3, 4], [5, 6]]
+    np.testing.assert_array_equal(layout(2).row(named), theta[:7])
 
 
 def test_the_same_numbers_in_a_fresh_process(sines: Learner, tmp_path: Path) -> None:

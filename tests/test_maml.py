@@ -10,12 +10,14 @@ import pytest
 from numerics import (
     GivenClassification,
     GivenRegression,
+    adapted,
     central_differences,
     check_meta_gradient,
     knobs,
     meta_gradient,
     meta_losses,
     program,
+    query_loss,
     relative,
     settings,
 )
@@ -170,7 +172,7 @@ def query_gradient(of: Program, params: list[Any], episode: Any) -> np.ndarray:
     """The plain gradient of the query loss at `params`, averaged over lanes."""
     with tf.GradientTape() as tape:
         tape.watch(params)
-        loss = tf.reduce_mean(of.learner.query_loss(params, episode))
+        loss = tf.reduce_mean(query_loss(of, params, episode))
     return np.concatenate(
         [np.asarray(tf.reduce_sum(g, axis=0)).ravel() for g in tape.gradient(loss, params)]
     )
@@ -191,11 +193,11 @@ def test_first_order_is_the_query_gradient_at_the_adapted_weights(steps: int) ->
     for _ in range(steps):
         with tf.GradientTape() as tape:
             tape.watch(params)
-            losses = of.learner.support_loss(params, episode)
+            losses = of.problem.support_loss(params, episode.support)
         params = [p - 0.3 * g for p, g in zip(params, tape.gradient(losses, params), strict=True)]
     found = meta_gradient(of, theta, settings(0.3, steps))
     np.testing.assert_allclose(found, query_gradient(of, params, episode), rtol=1e-10, atol=1e-14)
-    second = program(task, of.model, bound=3)
+    second = program(task, of.problem.model, bound=3)
     assert relative(meta_gradient(second, theta, settings(0.3, steps)), found) > 1e-2
 
 
@@ -244,8 +246,7 @@ def test_query_data_never_moves_the_adapted_weights(norm: str) -> None:
     params, episode = two_lanes(of, point(of))
     spoilt = episode._replace(query=Examples(episode.query.x * np.nan, 2 - episode.query.y))
     found, wanted = (
-        of.algorithm.adapt(of.learner, params, each, knobs(2, 0.1, 2), [None, None])
-        for each in (spoilt, episode)
+        adapted(of, params, each.support, knobs(2, 0.1, 2)).fast for each in (spoilt, episode)
     )
     for before, value, reference in zip(params, found, wanted, strict=True):
         np.testing.assert_array_equal(value, reference)
@@ -257,12 +258,13 @@ def test_a_query_example_is_normalised_by_its_batch_or_by_the_support_set(norm: 
     """With the support set's statistics its answer hangs on no other question."""
     of = program(classification((6, 6, 1)), Conv4((6, 6, 1), 3, 2, norm=norm))
     params, episode = two_lanes(of, point(of))
-    outputs = of.outputs(params, episode)
+    outputs = of.problem.outputs(params, episode.support, episode.query.x)
     for part, moves in (("query", norm == "transductive"), ("support", norm == "support")):
         x = getattr(episode, part).x.numpy()
         x[:, 0] += 1  # the first example of that set; the others' answers are looked at
         changed = episode._replace(**{part: getattr(episode, part)._replace(x=tf.constant(x))})
-        moved = np.abs(of.outputs(params, changed) - outputs)[:, 1:].max()
+        again = of.problem.outputs(params, changed.support, changed.query.x)
+        moved = np.abs(again - outputs)[:, 1:].max()
         assert moved > 1e-3 if moves else moved == 0
 
 
@@ -277,8 +279,8 @@ def test_inner_clipping_bounds_each_lanes_step() -> None:
     gradients = np.stack([case.gradient(case.support, task, case.theta) for task in range(2)])
     norms = np.linalg.norm(gradients, axis=1)
     bound = norms.mean()  # above one lane's norm, below the other's
-    use = knobs(2, 0.1, 1)._replace(inner_clip=tf.fill([2], tf.constant(bound, tf.float64)))
-    stepped = np.asarray(of.layout.join(of.algorithm.step(of.learner, params, episode, use)))
+    use = knobs(2, 0.1, 1, inner_clip=bound)
+    stepped = np.asarray(of.layout.join(adapted(of, params, episode.support, use).fast))
     shortened = gradients * np.minimum(1, bound / norms)[:, np.newaxis]
     np.testing.assert_allclose(stepped, case.theta - 0.1 * shortened, rtol=1e-12)
 
@@ -287,9 +289,9 @@ def test_inner_clipping_bounds_each_lanes_step() -> None:
 def test_the_meta_gradient_goes_through_inner_clipping(clip: float) -> None:
     task = classification()
     of = program(task, MLP((2,), 3, (4,), "tanh"), MAML(0.1, 1, inner_clip=1.0), bound=3)
-    numbers = settings(0.3, 3, inner_clip=clip)
+    numbers = settings(0.3, 3, knobs={"inner_clip": clip})
     check_meta_gradient(of, point(of), numbers)
-    free = meta_gradient(program(task, of.model, bound=3), point(of), settings(0.3, 3))
+    free = meta_gradient(program(task, of.problem.model, bound=3), point(of), settings(0.3, 3))
     difference = relative(meta_gradient(of, point(of), numbers), free)
     assert difference < 1e-12 if clip == 100.0 else difference > 1e-2
 
@@ -300,7 +302,7 @@ def test_clipping_survives_a_gradient_of_zero() -> None:
     of = program(
         GivenRegression((x, 0 * x), (x, x)), MLP((1,), 1, ()), MAML(0.1, 1, inner_clip=1.0)
     )
-    found = meta_gradient(of, np.zeros(2), settings(batch=1, inner_clip=1.0))
+    found = meta_gradient(of, np.zeros(2), settings(batch=1, knobs={"inner_clip": 1.0}))
     # ∇L_query = (-2, -2), H = 2 [[1, 1], [1, 1]]: (I - 0.1 H)∇L = -2 + 0.8
     np.testing.assert_allclose(found, [-1.2, -1.2], rtol=1e-12)
 

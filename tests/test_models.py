@@ -12,7 +12,7 @@ from numerics import Patterns, meta_gradient, program, relative, settings
 from maml_sweep import streams
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.models import MLP, Conv4, lanes
+from maml_sweep.models import MLP, Conv4, Linear, lanes
 from maml_sweep.models.base import Model
 
 
@@ -212,6 +212,29 @@ def test_mlp_by_hand() -> None:
     np.testing.assert_allclose(outputs, [[[7.0], [3.0]]])
 
 
+def test_linear_by_hand() -> None:
+    """Each row times (2, -1), no bias: its weights are all it has."""
+    model = Linear((2,), 1, 0.5)
+    params = [tf.constant([[[2.0], [-1.0]]], tf.float64)]
+    outputs, _ = model.apply(params, tf.constant([[[3.0, 1.0], [0.0, 4.0]]], tf.float64))
+    np.testing.assert_allclose(outputs, [[[5.0], [-4.0]]])
+    assert [each.shape for each in model.parameters] == [(2, 1)]
+    assert np.std(initial(model, 400)[0]) == pytest.approx(0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_model_is_its_body_and_its_head(name: str) -> None:
+    model = NETWORKS[name]
+    shape = model.input_shape if isinstance(model, Conv4) else (model.inputs,)
+    params, x = initial(model, 2), tf.constant(normal(2, 3, *shape))
+    depth = len(model.body)
+    features, _ = model.features(params[:depth], x)
+    assert features.shape == (2, 3, model.width)
+    weight, bias = params[depth:]
+    wanted = features.numpy() @ weight.numpy() + bias.numpy()[:, np.newaxis]
+    np.testing.assert_allclose(model.apply(params, x)[0], wanted, rtol=1e-9, atol=1e-12)
+
+
 def test_support_statistics_are_used() -> None:
     model = NETWORKS["support"]
     params, x = initial(model, 1), tf.constant(normal(1, 6, 20, 20, 1))
@@ -251,7 +274,7 @@ def test_conv4_fits_images_of_any_size(size: int, downsample: str) -> None:
     outputs, _ = model.apply(initial(model, 1), tf.zeros([1, 2, size, size, 1], tf.float64))
     assert outputs.shape == (1, 2, 2)
     if size == 28:
-        assert model.features == (4 if downsample == "stride" else 1)
+        assert model.width == (4 if downsample == "stride" else 1)
 
 
 @pytest.mark.parametrize(

@@ -202,3 +202,34 @@ def test_bad_settings_are_named(kind: str, changes: dict[str, Any], message: str
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(InputError, match="optimizer.kind=adma.*adam, adamw, sgd"):
         optimizers.build(OmegaConf.structured(config.Adam(kind="adma")))
+
+
+def stepped(kind: str, gradient: np.ndarray, masks: dict[str, Any], **changes: Any) -> np.ndarray:
+    """theta after one step from START."""
+    chosen = optimizer(kind, **changes)
+    use = Coefficients(
+        **{name: np.array([[getattr(chosen, name)]]) for name in Coefficients._fields[:-1]},
+        iterations=np.ones((1, 1)),
+    )
+    state = State(tf.constant(START[np.newaxis]), np.zeros((1, SIZE)), np.zeros((1, SIZE)))
+    age = tf.zeros([1, 1], tf.float64)
+    found = optimizers.update(state, tf.constant(gradient[np.newaxis]), use, age, **masks)
+    return np.array(found.theta[0])
+
+
+def test_what_is_not_decayed_stays_without_a_gradient() -> None:
+    """AdamW takes 0.1 * 0.5 of each decayed number, and nothing of the others."""
+    decayed = np.array([1.0, 0.0, 1.0, 0.0, 0.0])
+    found = stepped("adamw", 0 * START, {"decayed": decayed}, meta_lr=0.1, weight_decay=0.5)
+    np.testing.assert_allclose(found, START * (1 - 0.05 * decayed), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+def test_averages_move_by_their_share_alone(kind: str) -> None:
+    """0.25 of the way to 10, whatever the optimizer; its clip does not see that difference."""
+    shares = np.array([0.0, 0.25, 0.0, 0.0, 0.0])
+    gradient = np.where(shares > 0, START - 10.0, 0.01)
+    found = stepped(kind, gradient, {"shares": shares}, meta_lr=0.1, clip=1.0)
+    wanted = stepped(kind, np.where(shares > 0, 0.0, 0.01), {}, meta_lr=0.1, clip=1.0)
+    assert found[1] == pytest.approx(0.75 * START[1] + 2.5)
+    np.testing.assert_array_equal(np.delete(found, 1), np.delete(wanted, 1))

@@ -23,7 +23,7 @@ PLUGIN = "hydra_plugins.maml_sweep_sweeper.maml_sweep_sweeper"
 BASICS = {"backend", "checks", "errors", "files", "spelling", "streams"}
 # room -> the rooms it may look down into; a module outside a folder is a room of its own
 BELOW = {
-    "algorithms": BASICS,
+    "algorithms": BASICS | {"models"},
     "models": BASICS,
     "tasks": BASICS,
     "training": BASICS | {"algorithms", "models", "tasks"},

@@ -13,6 +13,7 @@ from numerics import (
     Patterns,
     check_meta_gradient,
     program,
+    query_loss,
     run_at,
     settings,
     sinusoid_program,
@@ -347,11 +348,11 @@ def test_judging_adapts_by_each_trials_own_steps(sines: Program) -> None:
         for _ in range(run.settings.eval_steps):
             with tf.GradientTape() as tape:
                 tape.watch(params)
-                losses = sines.learner.support_loss(params, episode)
+                losses = sines.problem.support_loss(params, episode.support)
             slopes = tape.gradient(losses, params)
-            rate = run.settings.inner_lr
+            rate = run.settings.knobs["inner_lr"]
             params = [p - rate * g for p, g in zip(params, slopes, strict=True)]
-        np.testing.assert_allclose(row, sines.learner.query_loss(params, episode), rtol=1e-10)
+        np.testing.assert_allclose(row, query_loss(sines, params, episode), rtol=1e-10)
 
 
 def test_judging_hangs_on_nobody_else(sines: Program) -> None:
@@ -395,9 +396,9 @@ def test_steps_of_judging_may_exceed_those_of_training() -> None:
 
 def test_inner_clipping_is_a_runtime_array() -> None:
     of = sinusoid_program(algorithm=MAML(0.1, 1, inner_clip=1.0))
-    chosen = [settings(0.1, 1, inner_clip=clip) for clip in (1e-9, 0.5, 1e9)]
+    chosen = [settings(0.1, 1, knobs={"inner_clip": clip}) for clip in (1e-9, 0.5, 1e9)]
     losses = [run.loss for run in train(of, [started(of, each) for each in chosen])]
     assert len(set(losses)) == 3
-    (still,) = train(of, [started(of, settings(0.0, 1, inner_clip=1.0))])
+    (still,) = train(of, [started(of, settings(0.0, 1, knobs={"inner_clip": 1.0}))])
     assert losses[0] == pytest.approx(still.loss, rel=1e-6)
     assert of.traces == 1

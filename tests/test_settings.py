@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from maml_sweep import config
 from maml_sweep.algorithms import MAML
 from maml_sweep.errors import InputError
-from maml_sweep.training import settings
+from maml_sweep.training import optimizers, settings
 from maml_sweep.training.settings import Settings
 
 
@@ -65,10 +65,23 @@ def test_every_trial_trains_at_least_once() -> None:
 
 def test_numbers_come_from_their_groups() -> None:
     found = read(MAML(0.25, 4, inner_clip=2.0), meta_batch_size=9)
-    assert (found.inner_lr, found.inner_steps, found.inner_clip) == (0.25, 4, 2.0)
+    assert (found.knobs, found.inner_steps) == ({"inner_lr": 0.25, "inner_clip": 2.0}, 4)
     assert (found.meta_batch_size, found.eval_steps, found.optimizer.meta_lr) == (9, 4, 0.02)
-    assert read().inner_clip == math.inf
+    assert read().knobs["inner_clip"] == math.inf
     assert read(eval_steps=10).eval_steps == 10
+
+
+class Falling(MAML):
+    """Wants its meta rate to fall."""
+
+    schedule = "cosine"
+
+
+def test_the_algorithm_chooses_the_schedule_that_is_left_open() -> None:
+    own = {algorithm: read(algorithm(0.1, 3)).optimizer.cosine for algorithm in (MAML, Falling)}
+    assert own == {MAML: 0.0, Falling: 1.0}
+    node = config.Adam(schedule="constant")
+    assert optimizers.build(OmegaConf.structured(node), Falling.schedule).cosine == 0.0
 
 
 @pytest.mark.parametrize(

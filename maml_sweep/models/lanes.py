@@ -15,18 +15,19 @@ from maml_sweep.backend import tf
 EPSILON = 1e-3  # added to variances, as in the batch norm of the MAML paper's code
 
 
-def dense(x: Any, weight: Any, bias: Any) -> Any:
+def dense(x: Any, weight: Any, bias: Any = None) -> Any:
     """Computes x W + b in each lane.
 
     Args:
       x: [lane, example, in].
       weight: [lane, in, out].
-      bias: [lane, out].
+      bias: [lane, out]; None: no bias.
 
     Returns:
       [lane, example, out].
     """
-    return tf.matmul(x, weight) + tf.expand_dims(bias, 1)
+    product = tf.matmul(x, weight)
+    return product if bias is None else product + tf.expand_dims(bias, 1)
 
 
 def fold_lanes(x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The networks of the MAML paper: a multilayer perceptron and four convolutional blocks."""
+"""The networks of the MAML paper, and the plainest one: a product of examples and weights."""
 
 from __future__ import annotations
 
@@ -8,27 +8,16 @@ from itertools import pairwise
 from typing import Any
 
 from maml_sweep.backend import tf
-from maml_sweep.checks import one_of, positive
+from maml_sweep.checks import number, one_of, positive
 from maml_sweep.errors import InputError
 from maml_sweep.models import lanes
-from maml_sweep.models.base import Model, Parameter, Statistics
+from maml_sweep.models.base import Model, Parameter, Statistics, dense_parameters, glorot
 
 ACTIVATIONS = ("relu", "tanh", "elu", "gelu", "sigmoid", "softplus", "silu")
 
 
 def _activation(name: str) -> Any:
     return getattr(tf.nn, name)
-
-
-def _glorot(fan_in: int, fan_out: int) -> float:
-    """Glorot & Bengio 2010, equation 12: the deviation of a layer's first weights."""
-    return math.sqrt(2 / (fan_in + fan_out))
-
-
-def _dense(name: str, inputs: int, outputs: int) -> list[Parameter]:
-    """A dense layer's weight and its zero bias."""
-    weight = Parameter(f"{name}/weight", (inputs, outputs), _glorot(inputs, outputs))
-    return [weight, Parameter(f"{name}/bias", (outputs,))]
 
 
 class MLP(Model):
@@ -52,27 +41,26 @@ class MLP(Model):
         self.activation = one_of("model.activation", activation, ACTIVATIONS)
         self.inputs = math.prod(input_shape)
         self.outputs = outputs
+        self.width = (self.inputs, *self.widths)[-1]
 
     @property
-    def parameters(self) -> Sequence[Parameter]:
-        """weight, bias of each hidden layer, then of the output."""
-        sizes = (self.inputs, *self.widths)
-        hidden = [
+    def body(self) -> Sequence[Parameter]:
+        """weight, bias of each hidden layer."""
+        return [
             parameter
-            for index, (before, after) in enumerate(pairwise(sizes))
-            for parameter in _dense(f"hidden{index}", before, after)
+            for index, (before, after) in enumerate(pairwise((self.inputs, *self.widths)))
+            for parameter in dense_parameters(f"hidden{index}", before, after)
         ]
-        return hidden + _dense("output", sizes[-1], self.outputs)
 
-    def apply(
+    def features(
         self, params: Sequence[Any], x: Any, statistics: Statistics | None = None
     ) -> tuple[Any, Statistics]:
-        """See `Model.apply`; it has no norms, hence no statistics."""
+        """See `Model.features`; it has no norms, hence no statistics."""
         x = tf.reshape(x, [tf.shape(x)[0], -1, self.inputs])
         for index in range(len(self.widths)):
             x = lanes.dense(x, params[2 * index], params[2 * index + 1])
             x = _activation(self.activation)(x)
-        return lanes.dense(x, params[-2], params[-1]), ()
+        return x, ()
 
 
 class Conv4(Model):
@@ -115,7 +103,7 @@ class Conv4(Model):
         )
         self.input_shape = input_shape
         self.outputs = outputs
-        self.features = self._reduced(input_shape[0]) * self._reduced(input_shape[1]) * filters
+        self.width = self._reduced(input_shape[0]) * self._reduced(input_shape[1]) * filters
 
     def _reduced(self, extent: int) -> int:
         """An extent after four halvings: pooling rounds down, to no less than 1, strides up."""
@@ -124,23 +112,24 @@ class Conv4(Model):
         return extent
 
     @property
-    def parameters(self) -> Sequence[Parameter]:
-        """kernel, scale, offset of each block, then the output's weight and bias."""
+    def body(self) -> Sequence[Parameter]:
+        """kernel, scale, offset of each block."""
         parameters = []
         channels = self.input_shape[2]
         for block in range(self.BLOCKS):
             shape = (3, 3, channels, self.filters)
-            deviation = _glorot(9 * channels, 9 * self.filters)
+            deviation = glorot(9 * channels, 9 * self.filters)
             parameters.append(Parameter(f"block{block}/kernel", shape, deviation))
-            parameters.append(Parameter(f"block{block}/scale", (self.filters,), mean=1.0))
-            parameters.append(Parameter(f"block{block}/offset", (self.filters,)))
+            scale = Parameter(f"block{block}/scale", (self.filters,), mean=1.0, role="norm")
+            offset = Parameter(f"block{block}/offset", (self.filters,), role="norm")
+            parameters += [scale, offset]
             channels = self.filters
-        return parameters + _dense("output", self.features, self.outputs)
+        return parameters
 
-    def apply(
+    def features(
         self, params: Sequence[Any], x: Any, statistics: Statistics | None = None
     ) -> tuple[Any, Statistics]:
-        """See `Model.apply`."""
+        """See `Model.features`."""
         x = lanes.fold_lanes(x)
         found = []
         for block in range(self.BLOCKS):
@@ -154,5 +143,35 @@ class Conv4(Model):
             if not self.stride and window != [1, 1]:
                 x = tf.nn.max_pool2d(x, window, window, "VALID")
         x = lanes.unfold_lanes(x, self.filters)
-        x = tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], self.features])
-        return lanes.dense(x, params[-2], params[-1]), found
+        return tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], self.width]), found
+
+
+class Linear(Model):
+    """y = x w without a bias: what `task=quadratics` fits, whose parameters are w itself.
+
+    Args:
+      input_shape: of one example; it is flattened.
+      outputs: width of the output layer.
+      deviation: of the initial weights.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, deviation: float = 0.01) -> None:
+        self.deviation = number("model.deviation", deviation, least=0.0)
+        self.width = math.prod(input_shape)
+        self.outputs = outputs
+
+    @property
+    def body(self) -> Sequence[Parameter]:
+        """None: the examples are their own features."""
+        return []
+
+    @property
+    def head(self) -> Sequence[Parameter]:
+        """The weight."""
+        return [Parameter("output/weight", (self.width, self.outputs), self.deviation)]
+
+    def features(
+        self, params: Sequence[Any], x: Any, statistics: Statistics | None = None
+    ) -> tuple[Any, Statistics]:
+        """See `Model.features`: `x` itself, flattened."""
+        return tf.reshape(x, [tf.shape(x)[0], -1, self.width]), ()

@@ -170,7 +170,7 @@ class Worker:
             self.claims.fail(asked, str(error))
             return
         bound = self.space.upper("algorithm.inner_steps", values) or parts.settings.inner_steps
-        structure = build.structure(config, bound)
+        structure = build.structure(parts, config, bound)
         group = self.turns.group(
             structure,
             lambda: Trainer(build.program(parts, structure, config, self.device), self._show_life),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from maml_sweep.backend import tf
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Examples(NamedTuple):
@@ -22,6 +23,7 @@ class Episode(NamedTuple):
 
     support: Examples
     query: Examples
+    classes: Any = ()  # int32 [lane, way], the class of the split behind each label; or none
 
 
 class Task(ABC):
@@ -31,12 +33,14 @@ class Task(ABC):
     sweep can be refused before anything heavy is loaded.
 
     Attributes:
+      kind: "regression", "classification", or "" where an algorithm may presume neither.
       metric: the name of what `score` returns.
       direction: whether a small or a large score is good.
       input_shape: the shape of one example.
       outputs: the width of the model's output.
     """
 
+    kind: ClassVar[str] = ""
     metric: ClassVar[str]
     direction: ClassVar[Literal["minimize", "maximize"]]
     input_shape: tuple[int, ...]
@@ -64,6 +68,7 @@ class Task(ABC):
 class Regression(Task):
     """Tasks with real targets, judged by mean squared error."""
 
+    kind = "regression"
     metric = "mse"
     direction = "minimize"
 
@@ -77,10 +82,18 @@ class Regression(Task):
 
 
 class Classification(Task):
-    """Tasks with integer labels, trained by cross-entropy and judged by accuracy."""
+    """Tasks with integer labels, trained by cross-entropy and judged by accuracy.
 
+    Attributes:
+      classes: how many classes its training split has, for those who train one classifier over
+        all of them; None where classes are made up as they are needed. An episode of a task with
+        a number here says in `Episode.classes` which of them its labels stand for.
+    """
+
+    kind = "classification"
     metric = "accuracy"
     direction = "maximize"
+    classes: int | None = None
 
     def loss(self, outputs: Any, y: Any) -> Any:
         """Mean cross-entropy of softmax(outputs): [lane, example, class], int [lane, example]."""

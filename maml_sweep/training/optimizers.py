@@ -66,15 +66,20 @@ class State(NamedTuple):
     moment2: Any  # float [place, parameter]
 
 
-def build(settings: Any) -> Optimizer:
+def build(settings: Any, schedule: str = "constant") -> Optimizer:
     """Reads the `optimizer` group.
+
+    Args:
+      settings: the group.
+      schedule: of the meta rate, where the group leaves it at null.
 
     Raises:
       InputError: a value out of range.
     """
     kind = one_of("optimizer.kind", settings.kind, ("adam", "adamw", "sgd"))
     adaptive = kind != "sgd"
-    schedule = one_of("optimizer.schedule", settings.schedule, ("constant", "cosine"))
+    if settings.schedule is not None:
+        schedule = one_of("optimizer.schedule", settings.schedule, ("constant", "cosine"))
     clip = settings.clip
     first = "beta1" if adaptive else "momentum"
     return Optimizer(
@@ -100,7 +105,14 @@ def _decay(name: str, value: float) -> float:
     return float(value)
 
 
-def update(state: State, gradient: Any, use: Coefficients, iteration: Any) -> State:
+def update(
+    state: State,
+    gradient: Any,
+    use: Coefficients,
+    iteration: Any,
+    decayed: Any = None,
+    shares: Any = None,
+) -> State:
     """One step of every trial.
 
     Args:
@@ -108,7 +120,20 @@ def update(state: State, gradient: Any, use: Coefficients, iteration: Any) -> St
       gradient: float [place, parameter].
       use: coefficients, float [place, 1] each.
       iteration: completed iterations, float [place, 1].
+      decayed: where the weight decay applies, float [parameter] of 0 and 1; None: everywhere.
+      shares: of running averages, which move by this share of their gradient and not by the
+        optimizer: float [parameter], 0 for everything else; None: there are none.
     """
+    if shares is None:
+        return _step(state, gradient, use, iteration, decayed)
+    learnt = tf.where(shares > 0, tf.zeros_like(gradient), gradient)
+    moved = _step(state, learnt, use, iteration, decayed)
+    theta = tf.where(shares > 0, state.theta - shares * gradient, moved.theta)
+    return moved._replace(theta=theta)
+
+
+def _step(state: State, gradient: Any, use: Coefficients, iteration: Any, decayed: Any) -> State:
+    """The meta-optimizer's own step."""
     gradient = gradient * _clip_scale(gradient, use.clip)
     fresh = tf.where(use.adaptive > 0, 1 - use.beta1, tf.ones_like(use.beta1))
     moment1 = use.beta1 * state.moment1 + fresh * gradient
@@ -116,7 +141,8 @@ def update(state: State, gradient: Any, use: Coefficients, iteration: Any) -> St
     scale = tf.sqrt(moment2 / _unbiased(use.beta2, iteration)) + use.epsilon
     adaptive = moment1 / (_unbiased(use.beta1, iteration) * scale)
     plain = tf.where(use.nesterov > 0, gradient + use.beta1 * moment1, moment1)
-    direction = tf.where(use.adaptive > 0, adaptive, plain) + use.weight_decay * state.theta
+    decay = use.weight_decay if decayed is None else use.weight_decay * decayed
+    direction = tf.where(use.adaptive > 0, adaptive, plain) + decay * state.theta
     theta = state.theta - _rate(use, iteration) * direction
     return State(theta, moment1, moment2)
 

@@ -91,7 +91,7 @@ class Tally:
 
 def start(program: Program, settings: Settings, seed: int) -> Run:
     """A run before its first iteration."""
-    theta = program.init(streams.key("weights", seed)[np.newaxis])[0]
+    theta = program.init(streams.key("weights", seed)[np.newaxis], [settings.knobs])[0]
     return Run(seed, settings, theta, np.zeros_like(theta), np.zeros_like(theta))
 
 
@@ -171,7 +171,7 @@ class Trainer:
             self._called.add(call)
             self.tally.tracing += elapsed
             return
-        weights = [run.settings.meta_batch_size * run.settings.inner_steps for run in runs]
+        weights = [run.settings.meta_batch_size * max(1, run.settings.inner_steps) for run in runs]
         for run, weight in zip(runs, weights, strict=True):
             run.seconds += elapsed * weight / sum(weights)
 
@@ -187,14 +187,24 @@ class Trainer:
         coefficients = Coefficients(
             **{name: np.array(c, floats)[:, np.newaxis] for name, c in columns.items()}
         )
-        knobs = Knobs(
-            np.array([run.settings.inner_lr for run in runs], floats),
-            steps,
-            np.array([run.settings.inner_clip for run in runs], floats),
-        )
         iterations = np.array([run.iteration for run in runs], np.int32)
-        trials = Trials(np.stack([run.key for run in runs]), iterations, knobs, coefficients)
+        trials = Trials(iterations, self._knobs(runs, steps), coefficients)
         return self._with_spares((state, trials))
+
+    def _knobs(self, runs: Sequence[Run], steps: np.ndarray) -> Knobs:
+        floats = self.program.dtype.as_numpy_dtype
+        settings = [run.settings for run in runs]
+        over = [run.iteration / run.settings.iterations for run in runs]
+        return Knobs(
+            steps=steps,
+            trained=np.array([s.inner_steps for s in settings], np.int32),
+            progress=np.array(over, floats),
+            key=np.stack([run.key for run in runs]),
+            values={
+                name: np.array([s.knobs[name] for s in settings], floats)
+                for name in self.program.algorithm.knobs
+            },
+        )
 
     def _arrange(self, steps: np.ndarray, tasks: np.ndarray, bound: int) -> list[Lanes]:
         """Lanes of all tasks; where XLA compiles every shape anew, of few different numbers."""
@@ -243,14 +253,14 @@ class Trainer:
         order = np.argsort(-steps, kind="stable")
         state, trials = self._stack([runs[place] for place in order], steps[order])
         key = streams.key("evaluation", split, seed)
-        trials = trials._replace(key=np.tile(key, (len(trials.key), 1)))
+        knobs = trials.knobs._replace(key=np.tile(key, (len(trials.iteration), 1)))
         scores = np.empty((2 * self.program.eval_bound + 1 if curve else 1, len(runs), tasks))
         for first, last in self._blocks(runs, tasks):
             begin = time.perf_counter()
             counts = np.full(len(runs), last - first)
             lanes = self._arrange(steps[order], counts, self.program.eval_bound)
             lanes = [shard._replace(task=shard.task + np.int32(first)) for shard in lanes]
-            found = self.program.scores(state.theta, trials, lanes, split, curve=curve)
+            found = self.program.scores(state.theta, knobs, lanes, split, curve=curve)
             for shard, values in zip(lanes, found, strict=True):
                 real = shard.owner < len(runs)
                 places = order[shard.owner[real]]

@@ -7,21 +7,23 @@ left open, so the program is traced once. It is a pure function: state in, state
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from maml_sweep import streams
-from maml_sweep.algorithms.base import Algorithm, Knobs, Learner, Params
+from maml_sweep.algorithms import Algorithm, Inner, Knobs, Problem
 from maml_sweep.backend import tf
-from maml_sweep.models.base import Model
-from maml_sweep.tasks.base import Episode, Split, Task
+from maml_sweep.models.base import draw
+from maml_sweep.tasks.base import Examples, Split, Task
 from maml_sweep.training import optimizers
 from maml_sweep.training.lanes import Lanes
 from maml_sweep.training.layout import Layout
 from maml_sweep.training.optimizers import State
 from maml_sweep.training.signatures import Progress, Signatures, Trials
+
+_INNER = 0xFFFFFFFF  # tells a lane's own stream for its inner loop from those of its task
 
 
 class Program:
@@ -29,8 +31,8 @@ class Program:
 
     Args:
       task: draws the episodes.
-      model: the network.
-      algorithm: its inner loop.
+      problem: what there is to learn: the model and the task's loss.
+      algorithm: how it is learnt.
       bound: inner steps to unroll in training: no trial may take more.
       eval_bound: the same for evaluation; None: `bound`.
       precision: "float32" or "float64".
@@ -42,7 +44,7 @@ class Program:
     def __init__(
         self,
         task: Task,
-        model: Model,
+        problem: Problem,
         algorithm: Algorithm,
         *,
         bound: int,
@@ -52,17 +54,17 @@ class Program:
         shards: int = 1,
         compiled: bool = False,
     ) -> None:
-        self.task, self.model, self.algorithm = task, model, algorithm
+        self.task, self.problem, self.algorithm = task, problem, algorithm
         self.bound = bound
         self.eval_bound = bound if eval_bound is None else eval_bound
         self.dtype = tf.as_dtype(precision)
         self.max_loss = max_loss
         self.shards = shards
         self.compiled = compiled
-        self.layout = Layout(model.parameters)
-        self.learner = Learner(self._support_loss, self._query_loss)
+        self.layout = Layout(algorithm.parameters(problem, bound))
+        names = tuple(algorithm.knobs)
         self._signatures = signatures = Signatures(
-            self.dtype, self.layout.size, bound, self.eval_bound, shards
+            self.dtype, self.layout.size, names, bound, self.eval_bound, shards
         )
         self._shard_gradient = tf.function(
             self._lane_gradient, autograph=False, input_signature=signatures.shard()
@@ -82,9 +84,24 @@ class Program:
         """How often the training program was traced; it should stay at one."""
         return int(self._train.experimental_get_tracing_count())
 
-    def init(self, keys: np.ndarray) -> np.ndarray:
-        """Initial parameters: uint32 [place, 2] -> float [place, parameter]."""
-        values = self.model.init(tf.constant(keys), self.dtype)
+    def init(
+        self, keys: np.ndarray, knobs: Sequence[Mapping[str, float]] | None = None
+    ) -> np.ndarray:
+        """Draws initial parameters.
+
+        Args:
+          keys: uint32 [place, 2].
+          knobs: each trial's runtime numbers; None: the algorithm's own for all.
+
+        Returns:
+          float [place, parameter].
+        """
+        knobs = knobs or [self.algorithm.knobs] * len(keys)
+        starts = {
+            name: tf.constant([each[name] for each in knobs], self.dtype)
+            for name in self.algorithm.knobs
+        }
+        values = draw(self.layout.parameters, tf.constant(keys), self.dtype, starts)
         return np.asarray(self.layout.join(values))
 
     def train(
@@ -100,7 +117,7 @@ class Program:
     def scores(
         self,
         theta: np.ndarray,
-        trials: Trials,
+        knobs: Knobs,
         lanes: Sequence[Lanes],
         split: Split,
         *,
@@ -110,8 +127,7 @@ class Program:
 
         Args:
           theta: float [place, parameter].
-          trials: `key` is the stream of the evaluation tasks, `knobs.inner_steps` the steps of
-            adaptation.
+          knobs: one row a place; the key is the stream of the evaluation tasks.
           lanes: which task of which place each lane of each shard is.
           split: where the tasks come from.
           curve: after each of 0 … 2 * eval_bound steps instead.
@@ -122,35 +138,22 @@ class Program:
         if (split, curve) not in self._scores:
             self._scores[split, curve] = self._score_function(split, curve)
         shards = [(shard.owner, shard.task, shard.live) for shard in lanes]
-        arguments = _nested((theta, trials.key, trials.knobs, shards))
+        arguments = _nested((theta, knobs, shards))
         return [np.array(values) for values in self._scores[split, curve](*arguments)]
 
-    def adapt(self, params: Params, episode: Episode, knobs: Knobs, steps: Any) -> Params:
-        """Takes inner steps, as many as said at run time, so that one trace serves any number.
+    def adapt(self, theta: Any, support: Examples, knobs: Knobs, count: Any) -> Inner:
+        """Adapts lanes by as many steps as said at run time, so that one trace serves any number.
 
         Args:
-          params: each [lane, *shape].
-          episode: its support set is learnt from.
-          knobs: one value a lane; their number of steps is not heeded.
-          steps: int32 [], of every lane.
+          theta: float [lane, parameter].
+          support: what is learnt from, with a leading lane axis.
+          knobs: one row a lane.
+          count: inner steps of every lane, int32 [].
         """
-
-        def advance(step: Any, params: Params) -> tuple[Any, Params]:
-            return step + 1, list(self.algorithm.step(self.learner, params, episode, knobs))
-
-        loop = (tf.constant(0), list(params))
-        adapted: Params = tf.while_loop(lambda step, _: step < steps, advance, loop)[1]
-        return adapted
-
-    def outputs(self, params: Params, episode: Episode) -> Any:
-        """The model's outputs on the query examples: [lane, example, outputs].
-
-        A norm that goes by support statistics takes them from the support examples.
-        """
-        statistics = None
-        if self.model.support_statistics:
-            _, statistics = self.model.apply(params, episode.support.x)
-        return self.model.apply(params, episode.query.x, statistics)[0]
+        knobs = knobs._replace(steps=tf.fill(tf.shape(knobs.steps), count))
+        meta = self.layout.split(theta)
+        inner = self.algorithm.start(self.problem, meta, support, knobs, training=False)
+        return self.algorithm.loop(self.problem, inner, knobs, count)
 
     def stablehlo(self, state: State, trials: Trials, lanes: Sequence[Lanes], count: int) -> str:
         """The training program for these shapes as StableHLO text, for any XLA runtime.
@@ -187,7 +190,7 @@ class Program:
             iteration = trials.iteration + done
             gradient, loss = self._gradient(state.theta, trials, iteration, lanes)
             age = tf.cast(iteration, self.dtype)[:, tf.newaxis]
-            updated = optimizers.update(state, gradient, trials.coefficients, age)
+            updated = optimizers.update(state, gradient, trials.coefficients, age, *self._masks())
             # A meta-gradient, or its square, may overflow where the loss does not.
             sound = tf.math.is_finite(tf.reduce_sum(updated.theta + updated.moment2, axis=1))
             # Comparisons with NaN are false, so this is true of finite, small losses only.
@@ -207,46 +210,48 @@ class Program:
         self, theta: Any, trials: Trials, iteration: Any, lanes: Sequence[Any]
     ) -> tuple[Any, Any]:
         """The meta-gradient [place, parameter] and loss [place], summed over the shards."""
-        keys = streams.fold_in(trials.key, iteration)
-        parts = [self._shard_gradient(theta, keys, trials.knobs, shard) for shard in lanes]
+        progress = tf.cast(iteration, self.dtype) / trials.coefficients.iterations[:, 0]
+        keys = streams.fold_in(trials.knobs.key, iteration)
+        knobs = trials.knobs._replace(progress=progress, key=keys)
+        parts = [self._shard_gradient(theta, knobs, shard) for shard in lanes]
         gradients, losses = zip(*parts, strict=True)
         return tf.add_n(gradients), tf.add_n(losses)
 
-    def _lane_gradient(self, theta: Any, keys: Any, knobs: Knobs, lanes: Any) -> tuple[Any, Any]:
+    def _masks(self) -> list[Any]:
+        """The layout's `decayed` and `shares` as tensors."""
+        masks = (self.layout.decayed, self.layout.shares)
+        return [None if mask is None else tf.constant(mask, self.dtype) for mask in masks]
+
+    def _lane_gradient(self, theta: Any, knobs: Knobs, lanes: Any) -> tuple[Any, Any]:
         """One shard's share of the meta-gradient and the loss of every place."""
         owner, task, weight, live = lanes
         places = tf.shape(theta)[0]
-        episode = self.task.episodes("train", _task_keys(keys, owner, task), self.dtype)
-        params = [tf.gather(value, owner) for value in self.layout.split(theta)]
-        knobs = Knobs(*(tf.gather(value, owner) for value in knobs))
-        with tf.GradientTape() as tape:
-            tape.watch(params)
-            loss = weight * self.algorithm.outer_loss(
-                self.learner, params, episode, knobs, self._live(live)
-            )
-            total = tf.reduce_sum(loss)
-        gradients = [
-            tf.math.unsorted_segment_sum(gradient, owner, places)
-            for gradient in tape.gradient(total, params)
-        ]
-        return self.layout.join(gradients), tf.math.unsorted_segment_sum(loss, owner, places)
+        meta, keys, knobs = self._lanes(theta, knobs, owner, task)
+        episode = self.task.episodes("train", keys, self.dtype)
+        gradients, loss = self.algorithm.gradient(
+            self.problem, meta, episode, knobs, self._live(live), weight
+        )
+        joined = self.layout.join(
+            [tf.math.unsorted_segment_sum(gradient, owner, places) for gradient in gradients]
+        )
+        return joined, tf.math.unsorted_segment_sum(loss, owner, places)
+
+    def _lanes(self, theta: Any, knobs: Knobs, owner: Any, task: Any) -> tuple[Any, Any, Knobs]:
+        """Every lane's copy of its place's parameters, its task's stream, and its knobs."""
+        meta = [tf.gather(value, owner) for value in self.layout.split(theta)]
+        knobs = tf.nest.map_structure(lambda value: tf.gather(value, owner), knobs)
+        keys = streams.fold_in(knobs.key, task)
+        return meta, keys, knobs._replace(key=streams.fold_in(keys, _INNER))
 
     def _live(self, live: Any) -> list[Any]:
         """Lane counts of each step; XLA wants fixed shapes, hence masks instead of splits."""
         return [None] * live.shape[0] if self.compiled else tf.unstack(live)
 
-    def _support_loss(self, params: Any, episode: Episode) -> Any:
-        outputs, _ = self.model.apply(params, episode.support.x)
-        return self.task.loss(outputs, episode.support.y)
-
-    def _query_loss(self, params: Any, episode: Episode) -> Any:
-        return self.task.loss(self.outputs(params, episode), episode.query.y)
-
     # -- evaluation ---------------------------------------------------------------------------
 
     def _score_function(self, split: Split, curve: bool) -> Any:
-        def score(theta: Any, keys: Any, knobs: Knobs, lanes: Sequence[Any]) -> list[Any]:
-            return [self._lane_scores(theta, keys, knobs, shard, split, curve) for shard in lanes]
+        def score(theta: Any, knobs: Knobs, lanes: Sequence[Any]) -> list[Any]:
+            return [self._lane_scores(theta, knobs, shard, split, curve) for shard in lanes]
 
         return tf.function(
             score,
@@ -255,32 +260,35 @@ class Program:
             input_signature=self._signatures.score(),
         )
 
-    def _lane_scores(
-        self, theta: Any, keys: Any, knobs: Knobs, lanes: Any, split: Split, curve: bool
-    ) -> Any:
+    def _lane_scores(self, theta: Any, knobs: Knobs, lanes: Any, split: Split, curve: bool) -> Any:
         owner, task, live = lanes
-        episode = self.task.episodes(split, _task_keys(keys, owner, task), self.dtype)
-        params = [tf.gather(value, owner) for value in self.layout.split(theta)]
-        knobs = Knobs(*(tf.gather(value, owner) for value in knobs))
+        meta, keys, knobs = self._lanes(theta, knobs, owner, task)
+        support, query = self.task.episodes(split, keys, self.dtype)[:2]
+        start = self.algorithm.start(self.problem, meta, support, knobs, training=False)
         if curve:
-            return self._curve(params, episode, knobs)
-        adapted = self.algorithm.adapt(self.learner, params, episode, knobs, self._live(live))
-        return self.task.score(self.outputs(adapted, episode), episode.query.y)
+            return self._curve(start, query, knobs)
+        inner = self.algorithm.follow(self.problem, start, knobs, self._live(live))
+        return self._score(inner, query, knobs)
 
-    def _curve(self, params: Any, episode: Episode, knobs: Knobs) -> Any:
+    def _score(self, inner: Inner, query: Examples, knobs: Knobs) -> Any:
+        """The metric of every lane: float [lane]."""
+        outputs = self.algorithm.predict(self.problem, inner, knobs, query.x)
+        return self.task.score(outputs, query.y)
+
+    def _curve(self, start: Inner, query: Examples, knobs: Knobs) -> Any:
         """The metric after 0 … 2 * eval_bound steps: [step, lane]."""
         steps = 2 * self.eval_bound
+        knobs = knobs._replace(steps=tf.fill(tf.shape(knobs.steps), steps))
 
-        def score(params: Any) -> Any:
-            return self.task.score(self.outputs(params, episode), episode.query.y)
-
-        def advance(step: Any, params: Any, curve: Any) -> tuple[Any, Any, Any]:
-            params = list(self.algorithm.step(self.learner, params, episode, knobs))
-            return step + 1, params, curve.write(step + 1, score(params))
+        def advance(index: Any, fast: Any, curve: Any) -> tuple[Any, Any, Any]:
+            inner = start._replace(fast=fast)
+            inner = inner._replace(fast=self.algorithm.step(self.problem, inner, knobs, index))
+            return index + 1, inner.fast, curve.write(index + 1, self._score(inner, query, knobs))
 
         curve = tf.TensorArray(self.dtype, size=steps + 1, element_shape=[None])
-        loop = (tf.constant(0), params, curve.write(0, score(params)))
-        return tf.while_loop(lambda step, *_: step < steps, advance, loop)[2].stack()
+        curve = curve.write(0, self._score(start, query, knobs))
+        loop = (tf.constant(0), start.fast, curve)
+        return tf.while_loop(lambda index, *_: index < steps, advance, loop)[2].stack()
 
     def _tensors(self, state: State, trials: Trials, lanes: Sequence[Lanes]) -> tuple[Any, ...]:
         """Arguments of `_train`, in its float type, short of the count."""
@@ -288,11 +296,6 @@ class Program:
         arguments = [tuple(shard._replace(weight=shard.weight.astype(floats))) for shard in lanes]
         tensors: tuple[Any, ...] = _nested((state, trials, arguments))
         return tensors
-
-
-def _task_keys(keys: Any, owner: Any, task: Any) -> Any:
-    """Each lane's stream: the owner's key, and which of its tasks it is."""
-    return streams.fold_in(tf.gather(keys, owner), task)
 
 
 def _nested(arguments: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,16 @@ class Settings:
     """What one trial trains with.
 
     Attributes:
-      inner_lr: the inner rate α.
-      inner_steps: gradient steps on the support set while training.
-      inner_clip: bound of the inner gradient's norm; infinity: none.
+      knobs: the algorithm's runtime numbers by name, such as the inner rate `inner_lr`.
+      inner_steps: inner steps on the support set while training.
       optimizer: the meta-optimizer with its rate β.
       meta_batch_size: tasks a meta-iteration.
       eval_steps: inner steps when it is judged.
       rungs: when it is judged, in increasing order.
     """
 
-    inner_lr: float
+    knobs: Mapping[str, float]
     inner_steps: int
-    inner_clip: float
     optimizer: Optimizer
     meta_batch_size: int
     eval_steps: int
@@ -66,13 +64,11 @@ def read(config: Any, algorithm: Algorithm) -> Settings:
     one_of("training.precision", training.precision, ("float32", "float64"))
     positive("training.validation_tasks", training.validation_tasks)
     positive("training.test_tasks", training.test_tasks)
-    steps = training.eval_steps
-    clip = algorithm.inner_clip
+    steps = training.eval_steps if algorithm.inner_steps else None
     return Settings(
-        inner_lr=algorithm.inner_lr,
+        knobs=algorithm.knobs,
         inner_steps=algorithm.inner_steps,
-        inner_clip=math.inf if clip is None else clip,
-        optimizer=optimizers.build(config.optimizer),
+        optimizer=optimizers.build(config.optimizer, algorithm.schedule),
         meta_batch_size=batch,
         eval_steps=algorithm.inner_steps
         if steps is None

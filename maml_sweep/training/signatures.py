@@ -13,9 +13,8 @@ from maml_sweep.training.optimizers import Coefficients, State
 class Trials(NamedTuple):
     """What a program must know of its trials besides their state, one row a place."""
 
-    key: Any  # uint32 [place, 2], the stream of the trial's tasks
     iteration: Any  # int32 [place], completed iterations
-    knobs: Knobs  # [place] each
+    knobs: Knobs  # [place] each; the key is the stream of the trial's tasks
     coefficients: Coefficients  # float [place, 1] each
 
 
@@ -33,6 +32,7 @@ class Signatures:
     Attributes:
       dtype: the float type.
       size: parameters of one trial.
+      knobs: names of the algorithm's runtime numbers.
       bound: inner steps unrolled in training.
       eval_bound: inner steps unrolled in evaluation.
       shards: parts of a pack.
@@ -40,29 +40,32 @@ class Signatures:
 
     dtype: Any
     size: int
+    knobs: tuple[str, ...]
     bound: int
     eval_bound: int
     shards: int
 
     def shard(self) -> list[Any]:
-        """(theta, keys, knobs, lanes) of one shard's gradient."""
-        return [self._float(None, self.size), _words(), self._knobs(), self._lanes()]
+        """(theta, knobs, lanes) of one shard's gradient."""
+        return [self._float(None, self.size), self._knobs(), self._lanes()]
 
     def train(self) -> list[Any]:
         """(state, trials, lanes of each shard, count)."""
         state = State(*[self._float(None, self.size)] * 3)
         coefficients = Coefficients(*[self._float(None, 1)] * len(Coefficients._fields))
-        trials = Trials(_words(), _integers(None), self._knobs(), coefficients)
+        trials = Trials(_integers(None), self._knobs(), coefficients)
         return [state, trials, [self._lanes()] * self.shards, _integers()]
 
     def score(self) -> list[Any]:
-        """(theta, keys, knobs, lanes of each shard without their weights)."""
+        """(theta, knobs, lanes of each shard without their weights)."""
         lanes = (_integers(None), _integers(None), _integers(self.eval_bound))
         theta = self._float(None, self.size)
-        return [theta, _words(), self._knobs(), [lanes] * self.shards]
+        return [theta, self._knobs(), [lanes] * self.shards]
 
     def _knobs(self) -> Knobs:
-        return Knobs(self._float(None), _integers(None), self._float(None))
+        steps, words = _integers(None), tf.TensorSpec([None, 2], tf.uint32)
+        values = {name: self._float(None) for name in self.knobs}
+        return Knobs(steps, steps, self._float(None), words, values)
 
     def _lanes(self) -> tuple[Any, ...]:
         return (_integers(None), _integers(None), self._float(None), _integers(self.bound))
@@ -73,7 +76,3 @@ class Signatures:
 
 def _integers(*shape: int | None) -> Any:
     return tf.TensorSpec(shape, tf.int32)
-
-
-def _words() -> Any:
-    return tf.TensorSpec([None, 2], tf.uint32)

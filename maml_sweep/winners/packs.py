@@ -104,7 +104,8 @@ def make(
     groups: dict[str, list[Member]] = {}
     for winner in winners:
         member = Member(winner, build.components(winner.config))
-        groups.setdefault(build.structure(winner.config, 1).description, []).append(member)
+        description = build.structure(member.parts, winner.config, 1).description
+        groups.setdefault(description, []).append(member)
     packs = []
     for description, members in groups.items():
         program = _program(description, members, device)

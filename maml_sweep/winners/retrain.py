@@ -89,7 +89,7 @@ def _outcome(
     """Gathers the trainings of one winner."""
     settings = own[0].trial.settings
     healthy = [each for each in own if each in curves]
-    named = pack.trainer.program.layout.named
+    layout, steps = pack.trainer.program.layout, settings.inner_steps
     return Outcome(
         winner=own[0].winner,
         metric=metric,
@@ -99,5 +99,5 @@ def _outcome(
         diverged={each.index: x for each in own if (x := each.trial.diverged) is not None},
         validation={each.index: each.trial.values[-1] for each in healthy},
         curves={each.index: curves[each] for each in healthy},
-        weights={each.index: named(each.trial.runs[0].theta) for each in healthy},
+        weights={each.index: layout.named(each.trial.runs[0].theta, steps) for each in healthy},
     )

@@ -1,0 +1,48 @@
+"""What an algorithm is given to learn: a model, and the loss of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from maml_sweep.models.base import Model, Statistics
+
+Params = Sequence[Any]  # one tensor a parameter, each [lane, *shape]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model and a task's loss as functions of lane-wise parameters.
+
+    Attributes:
+      model: the network.
+      loss: mean over a lane's examples: (outputs [lane, example, outputs], y) -> [lane].
+      kind: "regression" (y float [lane, example, outputs]), "classification" (y int32
+        [lane, example], below `model.outputs`), or what else the task calls itself.
+      classes: of the training split, where a task has a fixed set of them.
+    """
+
+    model: Model
+    loss: Callable[[Any, Any], Any]
+    kind: str = ""
+    classes: int | None = None
+
+    def outputs(
+        self, params: Params, support: Any, x: Any, statistics: Statistics | None = None
+    ) -> Any:
+        """The model's outputs on `x`: [lane, example, outputs].
+
+        Args:
+          params: of the whole model.
+          support: examples, whose statistics a norm takes that goes by the support set's.
+          x: [lane, example, *input_shape].
+          statistics: for the norms to go by instead.
+        """
+        if statistics is None and self.model.support_statistics:
+            _, statistics = self.model.apply(params, support.x)
+        return self.model.apply(params, x, statistics)[0]
+
+    def support_loss(self, params: Params, support: Any) -> Any:
+        """The loss on a support set, normalised by its own statistics: float [lane]."""
+        return self.loss(self.model.apply(params, support.x)[0], support.y)
