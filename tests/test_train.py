@@ -160,6 +160,18 @@ def test_a_task_of_the_users_own_is_found_beside_the_shell(
         (["--slots", "1,x"], "--slots=1,x: expected numbers of slots, such as 3,7"),
         (["--slots", "1,1"], "--slots=1,1: expected every slot once"),
         (
+            ["--slots", "1", "--each", "algorithm"],
+            "--each=algorithm: chooses by itself; leave --slots",
+        ),
+        (
+            ["--top", "2", "--each", "algorithm"],
+            "--each=algorithm: chooses by itself; leave --top out",
+        ),
+        (
+            ["--each", "model"],
+            "--each=model: expected something that the study searched: algorithm.",
+        ),
+        (
             ["--slots", "1,7"],
             "--slots=7: expected slots whose trial came to its end, which are 0,1,2",
         ),

@@ -17,7 +17,7 @@ from maml_sweep import streams
 from maml_sweep.search.interruption import Interrupted, Interruption
 from maml_sweep.search.study import plan_of
 from maml_sweep.training.pack import Trainer
-from maml_sweep.winners.choice import Request, fresh_seed
+from maml_sweep.winners.choice import Request, choose, fresh_seed
 from maml_sweep.winners.outcome import Outcome, lines
 from maml_sweep.winners.retrain import retrain
 
@@ -76,6 +76,18 @@ def test_the_best_are_trained_from_seeds_of_their_own(
     searched |= {streams.repeat_seed(seed, k) for seed in searched for k in range(1, 4)}
     assert len(set(seeds)) == 8 and not searched & set(seeds)
     assert seeds[1] == streams.derive_seed("winner", 0, best[0], 1)
+
+
+def test_the_best_of_each(study: Sweep) -> None:
+    """One winner an option, best first: what a study over algorithms is read by."""
+    found = choose(study.study, plan_of(study.study), Request(each="algorithm.first_order"))
+    values: dict[str, list[tuple[float, int]]] = {}
+    for row in study.rows:
+        pair = (float(row["value"]), int(row["slot"]))
+        values.setdefault(row["algorithm.first_order"], []).append(pair)
+    best = sorted(min(pairs) for pairs in values.values())
+    assert len(best) == 2
+    assert [(each.value, each.slot) for each in found] == best
 
 
 def test_a_training_is_that_of_run_with_its_seed(trained: tuple[Path, list[Outcome]]) -> None:

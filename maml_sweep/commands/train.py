@@ -35,6 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--iterations", type=int, metavar="N", help="meta-iterations (default: the study's)"
     )
     parser.add_argument("--slots", metavar="3,7", help="these slots instead of the best ones")
+    parser.add_argument(
+        "--each", metavar="KEY", help="the best trial of each option of KEY, such as algorithm"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,13 +79,20 @@ def _request(arguments: argparse.Namespace) -> Request:
             raise InputError(
                 f"--slots={arguments.slots}: expected numbers of slots, such as 3,7"
             ) from None
-    return Request(arguments.top, arguments.seeds, arguments.iterations, arguments.tasks, slots)
+    return Request(
+        top=arguments.top,
+        seeds=arguments.seeds,
+        iterations=arguments.iterations,
+        tasks=arguments.tasks,
+        slots=slots,
+        each=arguments.each,
+    )
 
 
 def _again(arguments: argparse.Namespace, name: str) -> str:
     """The command that goes on where this one stopped."""
     words = ["maml-sweep", "train", arguments.study or name]
-    for option in ("root", "storage", "top", "seeds", "iterations", "tasks", "slots"):
+    for option in ("root", "storage", "top", "seeds", "iterations", "tasks", "slots", "each"):
         value = getattr(arguments, option)
         if value not in (None, USUAL.get(option)):
             words += [f"--{option}", str(value)]
