@@ -93,7 +93,7 @@ def test_a_user_s_own_option_brings_its_own_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("experiment", "task", "model", "ways", "search"),
     [
-        ("sinusoid", "sinusoid", "mlp", None, "sinusoid_maml"),
+        ("sinusoid", "sinusoid", "mlp", None, "sinusoid"),
         ("glyphs_5w1s", "glyphs", "conv4", 5, "glyphs_quick"),
         ("glyphs_20w1s", "glyphs", "conv4", 20, "glyphs_quick"),
     ],

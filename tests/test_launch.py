@@ -160,6 +160,27 @@ def test_added_keys_may_be_said_again(tmp_path: Path) -> None:
     assert prepare(tmp_path, *KEPT, added).plan == first.plan
 
 
+def test_a_search_that_follows_the_algorithm_is_resumed_as_the_same(tmp_path: Path) -> None:
+    """Its file is read again at a resume, so changing it is refused like any other change."""
+    file = tmp_path / "conf" / "search" / "own.yaml"
+    for path, content in {
+        tmp_path / "conf" / "algorithm" / "own.yaml": "defaults: [maml]\n",
+        file: "# @package hydra.sweeper.params\nalgorithm.inner_lr: interval(1, 2)\n",
+    }.items():
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    own = (f"hydra.searchpath=[file://{tmp_path / 'conf'}]",)
+    given = ("study.name=s", "study.n_trials=2", "algorithm=maml,own")
+    first = prepare(tmp_path, *given, hydra_overrides=own)
+    assert prepare(tmp_path, "study.name=s").plan == first.plan
+    assert prepare(tmp_path, *given, hydra_overrides=own).plan == first.plan
+    with pytest.raises(InputError, match=r"search of algorithm.inner_lr in own: 1 … 2 -> 0.001"):
+        prepare(tmp_path, "study.name=s", "search=sinusoid")
+    file.write_text(file.read_text().replace("2", "3"))
+    with pytest.raises(InputError, match=r"search of algorithm.inner_lr in own: 1 … 2 -> 1 … 3"):
+        prepare(tmp_path, "study.name=s")
+
+
 def test_enqueued_sets_fill_the_first_slots(tmp_path: Path) -> None:
     made = prepare(
         tmp_path, *KEPT, "study.enqueue=[{algorithm.inner_lr:0.1},{optimizer.meta_lr:0.01}]"
@@ -203,7 +224,7 @@ def test_a_grid_cut_short_is_shuffled_and_may_be_finished(tmp_path: Path) -> Non
         (["pack.size=big"], ["pack.size=big", "auto"]),
         (["study.name=a/b"], ["study.name", "'a/b'", "path separator"]),
         (["study.name=.."], ["study.name", "'..'"]),
-        (["search=sinusoid"], ["search=sinusoid", "sinusoid_maml", "none"]),
+        (["search=sinusoids"], ["search=sinusoids", "sinusoid", "none"]),
         (["sampler=grid"], ["algorithm.inner_lr", "grid"]),
         (["pruner=wilcoxon", "pruner.p_threshold=3"], ["p_threshold", "3"]),
         (["pruner.grace=2"], ["pruner.grace", "2"]),

@@ -159,17 +159,12 @@ def test_a_task_of_the_users_own_is_found_beside_the_shell(
         (["--iterations", "-5"], "--iterations=-5: expected an integer of at least 1"),
         (["--slots", "1,x"], "--slots=1,x: expected numbers of slots, such as 3,7"),
         (["--slots", "1,1"], "--slots=1,1: expected every slot once"),
-        (
-            ["--slots", "1", "--each", "algorithm"],
-            "--each=algorithm: chooses by itself; leave --slots",
-        ),
-        (
-            ["--top", "2", "--each", "algorithm"],
-            "--each=algorithm: chooses by itself; leave --top out",
-        ),
+        (["--slots", "1", "--each", "a"], "--each=a: chooses by itself; leave --slots out"),
+        (["--top", "2", "--each", "a"], "--each=a: chooses by itself; leave --top out"),
         (
             ["--each", "model"],
-            "--each=model: expected something that the study searched: algorithm.",
+            "--each=model: expected something that the study searched: algorithm.inner_lr, "
+            "algorithm.inner_steps, optimizer.meta_lr, training.meta_batch_size",
         ),
         (
             ["--slots", "1,7"],

@@ -18,9 +18,10 @@ from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from maml_sweep.errors import InputError
-from maml_sweep.search.command import Command, refuse_unsearchable
+from maml_sweep.search.command import Command
 from maml_sweep.search.compose import Composer, assign, has, kind, leaves, without_hydra
 from maml_sweep.search.grammar import choices, distribution, text
+from maml_sweep.search.ranges import ranges
 from maml_sweep.search.space import Branch, Space
 from maml_sweep.spelling import hint
 
@@ -51,7 +52,8 @@ def build_space(
         picks = dict(zip(groups, chosen, strict=True))
         picked = [f"{prefixes.get(group, '')}{group}={text(x)}" for group, x in picks.items()]
         cfg = _compose(composer, command, picked)
-        draft = _draft(composer, command, picks, cfg)
+        own = ranges(composer, command, picked, cfg)
+        draft = _draft(command, picks, without_hydra(cfg), own)
         drafts.append(draft)
         present |= draft.sweeps.keys()
     _refuse_absent(command, present, composer, cfg)
@@ -128,38 +130,30 @@ def _options(composer: Composer, group: str, sweep: Override) -> list[str]:
     return chosen
 
 
-def _params(composer: Composer, cfg: DictConfig, command: Command) -> dict[str, Override]:
-    """The branch's own search (hydra.sweeper.params), less what the command line says."""
-    params = cfg.hydra.sweeper.get("params") or {}
-    fixed = {override.key_or_group for override in composer.parse(command.fixed)}
-    lines = [f"{key}={value if isinstance(value, str) else text(value)}"
-             for key, value in params.items()]  # fmt: skip
-    found = {}
-    for override in composer.parse(lines):
-        key = override.key_or_group
-        if key in fixed or key in command.swept:
-            continue
-        refuse_unsearchable(key)
-        if composer.options(key):
-            raise InputError(f"hydra.sweeper.params: {key} is a group; choose or sweep it on the "
-                             f"command line")  # fmt: skip
-        found[key] = override
-    return found
-
-
 def _draft(
-    composer: Composer, command: Command, picks: Mapping[str, str], cfg: DictConfig
+    command: Command, picks: Mapping[str, str], plain: DictConfig, own: Mapping[str, Override]
 ) -> _Draft:
-    """What one branch sweeps: its own search, then those keys of the command line that it has."""
-    params = _params(composer, cfg, command)
-    plain = without_hydra(cfg)
-    for key, override in params.items():
+    """What one branch sweeps: its own search, then those keys of the command line that it has.
+
+    Args:
+      command: the command line.
+      picks: group -> option.
+      plain: the branch's composition, without Hydra's node.
+      own: the branch's own search.
+
+    Raises:
+      InputError: the branch lacks a key of its own search.
+    """
+    for key, override in own.items():
         if not has(plain, key) and not _prefix(override):
             near = hint(key, leaves(plain))
-            raise InputError(f"{key}: no such setting{near}, named in hydra.sweeper.params")
+            raise InputError(
+                f"{key}: no such setting{near}, named in hydra.sweeper.params; name another, or "
+                f"take it out by '{key}: null' in search/<algorithm>.yaml"
+            )
     given = {key: each for key, each in command.swept.items() if key not in picks}
     ours = {key: each for key, each in given.items() if _prefix(each) or has(plain, key)}
-    return _Draft(picks, plain, {**params, **ours})
+    return _Draft(picks, plain, {**own, **ours})
 
 
 def _is_structured(override: Override) -> bool:

@@ -61,6 +61,14 @@ class Composer:
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise InputError(one_line(error)) from None
 
+    def files(self, group: str, overrides: Sequence[str]) -> list[str]:
+        """The options of a group that a composition takes in, those that others name included."""
+        taken = self.loader.compute_defaults_list(
+            self.config_name, [*self.hydra_overrides, *overrides], RunMode.RUN
+        )
+        paths = [each.config_path or "" for each in taken.defaults]
+        return [path.removeprefix(f"{group}/") for path in paths if path.startswith(f"{group}/")]
+
     def options(self, group: str) -> list[str]:
         """The options of a config group; empty if there is no such group."""
         return list(_options(self.loader, self.config_name, self.hydra_overrides, group))
