@@ -163,8 +163,10 @@ def test_a_task_of_the_users_own_is_found_beside_the_shell(
         (["--top", "2", "--each", "a"], "--each=a: chooses by itself; leave --top out"),
         (
             ["--each", "model"],
-            "--each=model: expected something that the study searched: algorithm.inner_lr, "
-            "algorithm.inner_steps, optimizer.meta_lr, training.meta_batch_size",
+            (
+                "--each=model: expected something that the study searched: algorithm.inner_lr, "
+                "algorithm.inner_steps, optimizer.meta_lr, training.meta_batch_size"
+            ),
         ),
         (
             ["--slots", "1,7"],
