@@ -15,10 +15,11 @@ import pytest
 from maml_sweep import streams
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.tasks.base import Episode, Examples, Split
-from maml_sweep.tasks.glyph_data import DRAWERS, SIDE, SPLITS, letters, load
+from maml_sweep.tasks.base import SPLITS, Episode, Split
+from maml_sweep.tasks.draws import distinct
+from maml_sweep.tasks.glyph_data import DRAWERS, SIDE, letters, load
 from maml_sweep.tasks.glyph_data.store import bitmaps
-from maml_sweep.tasks.glyphs import Glyphs, _distinct
+from maml_sweep.tasks.glyphs import Glyphs
 
 CLASSES: dict[Split, int] = {"train": 1047, "validation": 91, "test": 202}
 # Whoever changes these changes every result ever recorded on glyphs.
@@ -43,7 +44,7 @@ def draw(task: Glyphs, split: Split, lanes: np.ndarray, dtype: str = "float32") 
         autograph=False,
     )
     episode: Episode = graph(tf.constant(lanes))
-    return Episode(*(Examples(part.x.numpy(), part.y.numpy()) for part in episode))
+    return Episode(*tf.nest.map_structure(lambda x: x.numpy(), episode))
 
 
 @functools.cache
@@ -149,6 +150,7 @@ def test_episodes_are_balanced_and_never_share_a_drawer(
         assert len(set(support + query)) == ways * (shots + queries)
         labels = episode.support.y[lane]
         named = {label: letter for label, (letter, _) in zip(labels, support, strict=True)}
+        assert [named[label] for label in range(ways)] == episode.classes[lane].tolist()
         assert len(set(named.values())) == ways
         assert [named[label] for label in episode.query.y[lane]] == [letter for letter, _ in query]
 
@@ -174,9 +176,9 @@ def test_every_class_and_every_drawer_gets_its_turn() -> None:
     20,000 / 20 = 1,000 times, deviation 30.8.
     """
     lanes = tf.constant(keys(4000))
-    classes = _distinct(streams.fold_in(lanes, 0), 91, 5).numpy()
+    classes = distinct(streams.fold_in(lanes, 0), 91, 5).numpy()
     each = streams.fold_in(lanes[:, tf.newaxis], tf.range(1, 6))
-    drawers = _distinct(each, DRAWERS, 1).numpy()
+    drawers = distinct(each, DRAWERS, 1).numpy()
     assert np.abs(np.bincount(classes.ravel(), minlength=91) - 219.8).max() < 6 * 14.8
     assert np.abs(np.bincount(drawers.ravel(), minlength=20) - 1000).max() < 6 * 30.8
     first = np.bincount(classes[:, 0], minlength=91)  # the label says nothing of the class
@@ -215,7 +217,7 @@ def test_the_task_is_neither_trivial_nor_hopeless() -> None:
 def test_loss_and_score_are_those_of_a_classification() -> None:
     task = Glyphs(5, 1, 15)
     assert (task.metric, task.direction) == ("accuracy", "maximize")
-    assert (task.input_shape, task.outputs) == ((28, 28, 1), 5)
+    assert (task.input_shape, task.outputs, task.classes) == ((28, 28, 1), 5, CLASSES["train"])
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

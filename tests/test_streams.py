@@ -178,13 +178,37 @@ def test_truncated_normal(lanes: np.ndarray) -> None:
     assert np.mean(draws**4) == pytest.approx(1.41614 / 0.77374**2, abs=0.02)
 
 
+def test_normal(lanes: np.ndarray) -> None:
+    """Moments 0, 1, 0, 3, whose squares' variances are 1, 2, 15 and 96; and shares of quantiles."""
+    draws = streams.normal(lanes, COUNT, tf.float64).numpy()
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        bound = 5 * math.sqrt(variance / draws.size)
+        assert abs(np.mean(draws**power) - moment) < bound
+    for quantile in (-3.0, -2.0, -1.0, -0.25, 0.0, 0.5, 1.5, 2.5):
+        share = 0.5 * (1 + math.erf(quantile / math.sqrt(2)))
+        bound = 5 * math.sqrt(share * (1 - share) / draws.size)
+        assert abs(np.mean(draws < quantile) - share) < bound
+    single = streams.normal(lanes, COUNT, tf.float32).numpy()
+    np.testing.assert_array_equal(single, draws.astype(np.float32))
+
+
+def test_normal_is_finite_at_the_ends_and_symmetric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outermost of 2**24 cells has its middle at 2**-25, the quantile of -5.4199..."""
+    words = tf.constant([[0, 2**31 - 256, 2**31, 2**32 - 1]], tf.uint32)
+    monkeypatch.setattr(streams, "bits", lambda keys, count: words)
+    low, below, above, high = streams.normal(None, 4, tf.float64).numpy()[0]
+    assert low == -high and below == -above and 0 < above < 1e-6
+    assert 0.5 * math.erfc(high / math.sqrt(2)) == pytest.approx(2.0**-25, rel=1e-6)
+    assert 5.41 < high < 5.42
+
+
 # -- sine waves ----------------------------------------------------------------------------------
 
 
 def test_sinusoid_examples_lie_on_their_wave(lanes: np.ndarray) -> None:
     """y = a sin x cos p - a cos x sin p: a fit of two numbers leaves nothing over."""
     episode = Sinusoid(10, 10).episodes("train", lanes, tf.float64)
-    x, y = (np.concatenate([a, b], 1)[..., 0] for a, b in zip(*episode, strict=True))
+    x, y = (np.concatenate([a, b], 1)[..., 0] for a, b in zip(*episode[:2], strict=True))
     amplitudes, phases = [], []
     for xs, ys in zip(x, y, strict=True):
         basis = np.stack([np.sin(xs), -np.cos(xs)], 1)

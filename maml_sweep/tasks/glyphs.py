@@ -10,19 +10,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from maml_sweep import streams
 from maml_sweep.backend import tf
-from maml_sweep.checks import positive
 from maml_sweep.errors import InputError
-from maml_sweep.tasks.base import Classification, Episode, Examples, Split
-from maml_sweep.tasks.glyph_data import DRAWERS, SIDE, SPLITS, letters, load
+from maml_sweep.tasks.base import SPLITS, Classification, Episode, Split
+from maml_sweep.tasks.draws import FewShot
+from maml_sweep.tasks.glyph_data import DRAWERS, SIDE, letters, load
 
 
 class Glyphs(Classification):
-    """Tell `ways` letters of one split apart from `shots` drawings of each.
-
-    Labels are 0 … ways - 1 in random order; examples come class after class, and no drawing is
-    both support and query.
+    """Tell `ways` letters of one split apart from `shots` drawings of each; see `FewShot`.
 
     Args:
       ways: classes a task (the papers' N).
@@ -38,58 +34,15 @@ class Glyphs(Classification):
     input_shape = (SIDE, SIDE, 1)
 
     def __init__(self, ways: int, shots: int, queries: int, root: str | None = None) -> None:
-        self.ways = self.outputs = _at_most_the_classes(positive("task.ways", ways))
-        self.shots = positive("task.shots", shots)
-        self.queries = positive("task.queries", queries)
-        if shots + queries > DRAWERS:
-            raise InputError(
-                f"task.shots={shots} and task.queries={queries}: a class of glyphs has {DRAWERS} "
-                f"examples; choose at most {DRAWERS} together"
-            )
         if root is not None:
             raise InputError(f"task.root={root}: glyphs come with the package; leave it null")
+        sizes = {split: [DRAWERS] * len(letters(split)) for split in SPLITS}
+        self.few_shot = FewShot("glyphs", sizes, ways, shots, queries)
+        self.outputs, self.classes = ways, len(sizes["train"])
 
     def episodes(self, split: Split, keys: Any, dtype: Any) -> Episode:
         """Draws distinct classes, and distinct drawers for each, for every key; ink is 1."""
-        classes = _distinct(streams.fold_in(keys, 0), len(letters(split)), self.ways)
-        each = streams.fold_in(keys[:, tf.newaxis], tf.range(1, self.ways + 1))  # [lane, way, 2]
-        drawers = _distinct(each, DRAWERS, self.shots + self.queries)
-        drawings = classes[:, :, tf.newaxis] * DRAWERS + drawers  # [lane, way, shot or query]
-        support, query = tf.split(drawings, [self.shots, self.queries], axis=2)
-        return Episode(self._examples(split, support, dtype), self._examples(split, query, dtype))
-
-    def _examples(self, split: Split, drawings: Any, dtype: Any) -> Examples:
-        """Looks drawings up: int32 [lane, way, count] -> [lane, way * count, 28, 28, 1], labels."""
-        lanes, count = tf.shape(drawings)[0], drawings.shape[2]
-        flat = tf.reshape(drawings, [lanes, self.ways * count])
-        x = tf.cast(tf.gather(_resident(split), flat), dtype)
-        labels = tf.repeat(tf.range(self.ways), count)
-        return Examples(x, tf.broadcast_to(labels, [lanes, self.ways * count]))
-
-
-def _at_most_the_classes(ways: int) -> int:
-    classes, split = min((len(letters(split)), split) for split in SPLITS)
-    if ways > classes:
-        raise InputError(
-            f"task.ways={ways}: the {split} split of glyphs has {classes} classes; "
-            f"choose at most {classes}"
-        )
-    return ways
-
-
-def _distinct(keys: Any, population: int, count: int) -> Any:
-    """Draws `count` of 0 … population - 1 without repetition, in random order.
-
-    Args:
-      keys: uint32 [..., 2].
-      population: how many there are.
-      count: how many to draw; at most population.
-
-    Returns:
-      int32 [..., count]: where the largest of as many random words stand.
-    """
-    words = tf.bitwise.right_shift(streams.bits(keys, population), tf.constant(1, tf.uint32))
-    return tf.math.top_k(tf.cast(words, tf.int32), count).indices
+        return self.few_shot.episode(split, _resident(split), keys, dtype)
 
 
 @functools.cache

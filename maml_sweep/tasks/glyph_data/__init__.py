@@ -4,6 +4,6 @@ Drawn from the DejaVu fonts, whose licence (`LICENSE_DEJAVU.txt`) lies beside th
 """
 
 from maml_sweep.tasks.glyph_data.drawers import DRAWERS, load
-from maml_sweep.tasks.glyph_data.store import SIDE, SPLITS, Letter, letters
+from maml_sweep.tasks.glyph_data.store import SIDE, Letter, letters
 
-__all__ = ["DRAWERS", "SIDE", "SPLITS", "Letter", "letters", "load"]
+__all__ = ["DRAWERS", "SIDE", "Letter", "letters", "load"]

@@ -15,8 +15,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from maml_sweep.tasks.base import Split
-from maml_sweep.tasks.glyph_data.store import SIDE, SPLITS, Bitmaps, bitmaps, letters
+from maml_sweep.tasks.base import SPLITS, Split
+from maml_sweep.tasks.glyph_data.store import SIDE, Bitmaps, bitmaps, letters
 
 DRAWERS = 20
 # Bounds of uniform draws on either side of none.

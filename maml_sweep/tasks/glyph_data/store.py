@@ -8,7 +8,7 @@ import lzma
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from maml_sweep.tasks.base import Split
 FOLDER = Path(__file__).parent
 SIDE = 28  # height and width of a bitmap, pixels
 WORD = 32  # bits a stored row takes
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 Bitmaps = NDArray[np.uint8]
 
