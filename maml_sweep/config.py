@@ -167,6 +167,7 @@ class IMAML:
     inner_steps: int = 16
     regularization: float = 2.0  # lambda, the pull towards the initial weights
     cg_steps: int = 5  # of conjugate gradients
+    damping: float = 10.0  # added to lambda under the Hessian; the paper's: 0, its code's: 10
 
 
 @dataclass
@@ -196,6 +197,7 @@ class LearnedOptimizer:
     unroll: int = 20  # steps that gradients flow back through: section 3.1
     hidden: int = 20  # units of both layers: section 3
     preprocess: float | None = 10.0  # p: appendix A; null: raw gradients, as in section 3.1
+    outer: str = "support"  # whose loss is descended, equation 3; or query
 
 
 @dataclass

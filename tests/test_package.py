@@ -60,7 +60,7 @@ KNOWN_TO = {
     "scipy": {"analysis", "winners"},
     "sklearn": {"analysis"},
     "tensorboard": {"search"},
-    "numpy": {"analysis", "learner", "search", "streams", "tasks", "training", "winners"},
+    "numpy": {"algorithms", "analysis", "learner", "search", "streams", "tasks", "training", "winners"},
     "yaml": {"analysis", "commands", "search", "winners"},
 }
 # where the two names differ

@@ -55,3 +55,17 @@ def clip_scale(squared_norm: Any, limit: Any) -> Any:
     """
     norm = tf.sqrt(tf.maximum(squared_norm, tf.constant(1e-30, squared_norm.dtype)))
     return tf.minimum(tf.ones_like(norm), limit / norm)
+
+
+def pulled(old: Any, new: Any) -> Any:
+    """Zeros [lane] whose gradient by `old` is old - new, what a running average is moved by.
+
+    Added to an outer loss, they leave it as it is.
+
+    Args:
+      old: the average, [lane, *shape].
+      new: what it is to move towards, the same.
+    """
+    product = tf.stop_gradient(old - new) * old
+    pull = tf.reduce_sum(product, axis=list(range(1, len(product.shape))))
+    return pull - tf.stop_gradient(pull)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from maml_sweep.backend import tf
 from maml_sweep.models.base import Model, Statistics
 
 Params = Sequence[Any]  # one tensor a parameter, each [lane, *shape]
@@ -39,10 +40,22 @@ class Problem:
           x: [lane, example, *input_shape].
           statistics: for the norms to go by instead.
         """
+        return self.answers(params, support, x, statistics)[0]
+
+    def answers(
+        self, params: Params, support: Any, x: Any, statistics: Statistics | None = None
+    ) -> tuple[Any, Statistics]:
+        """`outputs`, and the statistics of `x` in every norm."""
         if statistics is None and self.model.support_statistics:
             _, statistics = self.model.apply(params, support.x)
-        return self.model.apply(params, x, statistics)[0]
+        return self.model.apply(params, x, statistics)
 
     def support_loss(self, params: Params, support: Any) -> Any:
         """The loss on a support set, normalised by its own statistics: float [lane]."""
         return self.loss(self.model.apply(params, support.x)[0], support.y)
+
+
+def pooled(episode: Any) -> Any:
+    """Support and query as one set of examples: [lane, example of both, ...] each."""
+    both = (episode.support, episode.query)
+    return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=1), *both)

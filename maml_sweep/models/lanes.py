@@ -8,6 +8,7 @@ write their variance out.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from maml_sweep.backend import tf
@@ -121,7 +122,7 @@ def batch_norm(
     x: Any,
     scale: Any,
     offset: Any,
-    statistics: tuple[Any, Any] | None = None,
+    statistics: Sequence[Any] | None = None,
     *,
     fused: bool = False,
 ) -> tuple[Any, tuple[Any, Any]]:
@@ -142,9 +143,15 @@ def batch_norm(
     scale, offset = tf.reshape(scale, [-1]), tf.reshape(offset, [-1])
     if fused and statistics is None and x.dtype == tf.float32:
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=EPSILON)
-        return y, (mean, variance)
+        return y, (mean, variance * _biased(x))
     mean = tf.reduce_mean(x, axis=[0, 1, 2])
     variance = tf.reduce_mean(tf.square(x - mean), axis=[0, 1, 2])
     used_mean, used_variance = statistics or (mean, variance)
     y = (x - used_mean) * (scale * tf.math.rsqrt(used_variance + EPSILON)) + offset
     return y, (mean, variance)
+
+
+def _biased(x: Any) -> Any:
+    """(n - 1)/n: undoes Bessel's correction, which the fused kernel puts on its variance."""
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), x.dtype)
+    return (count - 1) / count

@@ -135,9 +135,9 @@ class Conv4(Model):
         for block in range(self.BLOCKS):
             kernel, scale, offset = params[3 * block : 3 * block + 3]
             x = lanes.convolution(x, kernel, 2 if self.stride else 1)
-            given = statistics[block] if statistics is not None else None
+            given = [tf.reshape(v, [-1]) for v in statistics[block]] if statistics else None
             x, own = lanes.batch_norm(x, scale, offset, given, fused=not self.support_statistics)
-            found.append(own)
+            found.append(tuple(tf.reshape(value, [-1, self.filters]) for value in own))
             x = tf.nn.relu(x)
             window = [min(2, extent) for extent in x.shape[1:3]]  # an axis of 1 stays
             if not self.stride and window != [1, 1]:
