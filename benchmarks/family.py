@@ -7,21 +7,19 @@ Prints a Markdown table a setting. Time: all algorithms at all numbers of inner 
 process, a short while each in turn, round after round; medians over the rounds are shown, and
 medians of the ratios to MAML within a round, for machines are not equally fast all the time.
 
-Memory: each in a process of its own, since whatever a process has held before it may hold still.
-There one meta-step traces the program and sets up its kernels. Then the kernel's mark of the
-largest resident set (VmHWM in /proc/self/status) is reset through /proc/self/clear_refs, and after
-a few more meta-steps the mark minus the resident set before them is what a meta-step takes: the
-tensors that are alive at once, without weights, graph and library. Blocks above 64 KiB go back to
-the system as soon as they are freed (MALLOC_MMAP_THRESHOLD_). Linux only.
+Memory: what TensorFlow's allocator says of the largest sum of all tensors alive at once, minus what
+was alive before, over a few meta-steps after one that sets everything up; in mebibytes. Each is
+measured in a process of its own and on one thread, where tensors come and go in the same order
+every time. (The resident set will not do on the CPU: the allocator keeps what it once had, and
+code, graphs and kernels weigh more than the tensors. TensorFlow counts on the CPU only where
+TF_CPU_ALLOCATOR_USE_BFC=1 is set when it starts.) Scratch space inside a kernel is not in it.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -30,9 +28,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-BLOCK = 65536  # bytes: what is larger is mapped, and unmapped, by itself
-MEGABYTE = 1024  # kB, the unit of /proc/self/status
+MEBIBYTE = 2**20
+ONE_THREAD = ("device.inter_op=1", "device.intra_op=1")
 MEASURED = 3  # meta-steps whose memory is looked at
 # Nothing may diverge, and no rung or schedule may come in between.
 COMMON = (
@@ -97,7 +94,7 @@ class Cost(NamedTuple):
     """What was measured of a case."""
 
     seconds: list[float]  # a meta-step, of each round
-    megabytes: float | None  # at the most; None: not measured
+    mebibytes: float | None  # at the most; None: not measured
 
 
 Costs = Mapping[Case, Cost]
@@ -166,19 +163,20 @@ def cases_of(workload: Workload, wanted: Sequence[str], steps: Sequence[int]) ->
 
 
 class Training:
-    """One trial of a workload, by itself, at the thread settings of a sweep.
+    """One trial of a workload, by itself, at the thread settings of a sweep if not said otherwise.
 
     Args:
       workload: what it trains on.
       case: how.
+      overrides: of the configuration, on top.
     """
 
-    def __init__(self, workload: Workload, case: Case) -> None:
+    def __init__(self, workload: Workload, case: Case, overrides: Sequence[str] = ()) -> None:
         from maml_sweep import build
         from maml_sweep.training import pack
         from maml_sweep.training.devices import configure
 
-        config = _composed(workload, case)
+        config = _composed(workload, case, overrides)
         device = configure(config.device)
         parts = build.components(config)
         structure = build.structure(parts, config, parts.settings.inner_steps)
@@ -200,7 +198,7 @@ class Training:
         return (self.trainer.tally.training - begin) / count
 
 
-def _composed(workload: Workload, case: Case) -> Any:
+def _composed(workload: Workload, case: Case, overrides: Sequence[str]) -> Any:
     from hydra import compose, initialize_config_dir
 
     import maml_sweep.config  # noqa: F401  (registers the schema)
@@ -208,7 +206,7 @@ def _composed(workload: Workload, case: Case) -> Any:
     own = list(OWN.get(case.algorithm, (RATE,)))
     if case.steps is not None:
         own.append(f"algorithm.inner_steps={case.steps}")
-    chosen = [*workload.overrides, *COMMON, f"algorithm={case.algorithm}", *own]
+    chosen = [*workload.overrides, *COMMON, f"algorithm={case.algorithm}", *own, *overrides]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", chosen)
 
@@ -245,11 +243,10 @@ def _peak(workload: Workload, case: Case) -> float:
     _say(f"{workload.name}: memory of {case.algorithm} at {case.steps or 'no'} inner steps …")
     measured = f"{workload.name},{case.algorithm},{case.steps or 0}"
     command = [sys.executable, "-m", "benchmarks.family", "--measure", measured]
-    thresholds = {f"MALLOC_{name}_THRESHOLD_": str(BLOCK) for name in ("MMAP", "TRIM")}
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, **thresholds},
+        env={**os.environ, "TF_CPU_ALLOCATOR_USE_BFC": "1"},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -258,21 +255,22 @@ def _peak(workload: Workload, case: Case) -> float:
 
 
 def peak(workload: Workload, case: Case) -> float:
-    """The megabytes that a meta-step of a case takes at the most, in this process."""
-    training = Training(workload, case)
-    training.advance(1)
-    ctypes.CDLL(None).malloc_trim(0)
-    CLEAR_REFS.write_text("5")
-    before = _resident("VmRSS")
+    """The mebibytes that a meta-step of a case takes at the most, in this process.
+
+    Raises:
+      RuntimeError: the allocator does not count.
+    """
+    from maml_sweep.backend import tf
+
+    training = Training(workload, case, ONE_THREAD)
+    memory = tf.config.experimental
+    memory.reset_memory_stats("CPU:0")
+    before = memory.get_memory_info("CPU:0")["current"]
     training.advance(MEASURED)
-    return (_resident("VmHWM") - before) / MEGABYTE
-
-
-def _resident(name: str) -> int:
-    """A line of /proc/self/status, in kB."""
-    found = re.search(rf"^{name}:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1])
+    highest = memory.get_memory_info("CPU:0")["peak"]
+    if not highest:
+        raise RuntimeError("TensorFlow counts no memory: TF_CPU_ALLOCATOR_USE_BFC=1 is not set")
+    return float(highest - before) / MEBIBYTE
 
 
 # -- the table -----------------------------------------------------------------------------------
@@ -280,14 +278,14 @@ def _resident(name: str) -> int:
 
 def table(costs: Costs, steps: Sequence[int]) -> list[str]:
     """Lines of Markdown: a row an algorithm; columns for each number of inner steps."""
-    heads = ["ms", "of MAML's", "MB"]
+    heads = ["ms", "of MAML's", "MiB"]
     columns = [f"{head}, {count}" for head in heads for count in steps]
     rows = [["algorithm, inner steps:", *columns], ["---", *["---:"] * len(columns)]]
     for algorithm in dict.fromkeys(case.algorithm for case in costs):
         found = [_cost(costs, algorithm, count) for count in steps]
         times = [_shown(_milliseconds(cost)) for cost in found]
         ratios = [_shown(ratio(costs, algorithm, count), ".2f") for count in steps]
-        sizes = [_shown(cost.megabytes if cost else None, ".0f") for cost in found]
+        sizes = [_shown(cost.mebibytes if cost else None) for cost in found]
         rows.append([algorithm, *times, *ratios, *sizes])
     return [f"| {' | '.join(row)} |" for row in rows]
 
@@ -324,7 +322,7 @@ def claims(costs: Costs, steps: Sequence[int]) -> list[str]:
         lines.append(f"FOMAML takes {shares} of MAML's time {at} (wanted: at most 0.6).")
     for name, wanted in (("imaml", " (wanted: flat)"), (BASE, "")):
         ends = [_cost(costs, name, count) for count in (steps[0], steps[-1])]
-        sizes = [cost.megabytes for cost in ends if cost and cost.megabytes]
+        sizes = [cost.mebibytes for cost in ends if cost and cost.mebibytes]
         if len(sizes) == 2:
             growth = sizes[1] / sizes[0]
             lines.append(

@@ -39,7 +39,8 @@ BELOW = {
     "cli": BASICS | {"commands"},
     "__main__": {"cli"},
     "": {"learner"},  # the package itself, which hands on `load`
-    "config": {"config_search"},
+    "config": {"config_algorithms", "config_search"},
+    "config_algorithms": set(),
     "config_search": set(),
     **dict.fromkeys(BASICS, BASICS),
 }
