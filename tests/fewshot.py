@@ -71,9 +71,10 @@ class Normed(Model):
         return tf.tanh(y + offset[:, tf.newaxis]), found
 
 
-def point(of: Program, numbers: Settings, seed: int = 0) -> np.ndarray:
+def point(of: Program, numbers: Settings | None = None, seed: int = 0) -> np.ndarray:
     """Parameters away from what training starts with, so that no two of a set agree."""
-    theta: np.ndarray = of.init(np.array([[1, 2]], np.uint32), [numbers.knobs])[0]
+    knobs = [numbers.knobs] if numbers else None
+    theta: np.ndarray = of.init(np.array([[1, 2]], np.uint32), knobs)[0]
     return theta + 0.05 * np.random.default_rng(seed).normal(size=len(theta))
 
 

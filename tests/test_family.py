@@ -51,7 +51,7 @@ def test_every_option_has_a_case() -> None:
     assert {case.option for case in CASES} == set(config.GROUPS["algorithm"])
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: str(case.name))
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: str(case.option))
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.param
     return found
@@ -103,16 +103,11 @@ def assert_itself(found: Trial, alone: Trial) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-def test_the_meta_gradient_is_that_of_the_loss(case: Case, own: Settings) -> None:
+def test_the_meta_gradient_is_that_of_the_loss(case: Case) -> None:
     if case.oracle == "reference":
         pytest.skip("compared with a reference in a file of its own")
-    of = program_of(case, shards=1)
-    plain = replace(
-        own,
-        knobs={**own.knobs, **case.exact},
-        optimizer=settings().optimizer,  # SGD at rate 1
-        meta_batch_size=2,
-    )
+    of, exact = program_of(case, case.exact, shards=1), parts_of(case, case.exact).settings
+    plain = replace(exact, optimizer=settings().optimizer, meta_batch_size=2)  # SGD at rate 1
     theta = start(of, plain, 0).theta
     away = 0.1 * np.random.default_rng(0).normal(size=len(theta))
     check_meta_gradient(of, theta + away, plain)

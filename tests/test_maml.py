@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fewshot import classification, point, regression, two_lanes
 from numerics import (
     GivenClassification,
     GivenRegression,
@@ -31,31 +32,6 @@ from maml_sweep.tasks import Examples, Task
 from maml_sweep.training.program import Program
 
 pytestmark = pytest.mark.usefixtures("eager")
-
-LABELS = [0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 1, 1]
-
-
-def regression(shape: tuple[int, ...] = (2,), outputs: int = 2, seed: int = 1) -> GivenRegression:
-    """Two tasks of normal inputs and targets."""
-    rng = np.random.default_rng(seed)
-    support, query = (
-        (rng.normal(size=(2, n, *shape)), rng.normal(size=(2, n, outputs))) for n in (4, 6)
-    )
-    return GivenRegression(support, query, outputs)
-
-
-def classification(shape: tuple[int, ...] = (2,), seed: int = 1) -> GivenClassification:
-    """Two tasks of normal inputs in three classes."""
-    rng = np.random.default_rng(seed)
-    support, query = ((rng.normal(size=(2, 6, *shape)), np.array([y, y[::-1]])) for y in LABELS)
-    return GivenClassification(support, query, 3)
-
-
-def point(program: Program, seed: int = 0) -> np.ndarray:
-    """Parameters away from the zeros and ones that training starts with."""
-    theta: np.ndarray = program.init(np.array([[1, 2]], np.uint32))[0]
-    return theta + 0.1 * np.random.default_rng(seed).normal(size=len(theta))
-
 
 # -- against central differences -----------------------------------------------------------------
 
@@ -85,7 +61,7 @@ def test_convolution_norm_and_pooling(
 def test_convolution_with_relu_and_squared_error() -> None:
     task = regression((4, 4, 2))
     of = program(task, Conv4((4, 4, 2), 2, 2, "stride"))
-    check_meta_gradient(of, point(of, 6), settings(0.05, 1))
+    check_meta_gradient(of, point(of, seed=6), settings(0.05, 1))
 
 
 def moments_norm(x: Any, scale: Any, offset: Any, statistics: Any = None, *, fused: bool) -> Any:
@@ -176,12 +152,6 @@ def query_gradient(of: Program, params: list[Any], episode: Any) -> np.ndarray:
     return np.concatenate(
         [np.asarray(tf.reduce_sum(g, axis=0)).ravel() for g in tape.gradient(loss, params)]
     )
-
-
-def two_lanes(of: Program, theta: np.ndarray) -> tuple[list[Any], Any]:
-    """Parameters and the two given episodes, a lane each."""
-    episode = of.task.episodes("train", np.zeros((2, 2), np.uint32), tf.float64)
-    return of.layout.split(tf.constant(np.tile(theta, (2, 1)))), episode
 
 
 @pytest.mark.parametrize("steps", [1, 3])
