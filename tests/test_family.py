@@ -86,6 +86,7 @@ def follow(
         goal = min(followed.next_rung.iteration, until)
         for _ in trainer.advance(runs, [goal] * len(runs)):
             pass
+        assert followed.diverged is None
         if goal < followed.next_rung.iteration:
             return
         trial.judge(trainer, [followed], 0, TASKS)
@@ -256,14 +257,18 @@ def test_compiled_by_xla(case: Case) -> None:
 
 @pytest.mark.usefixtures("eager")
 def test_the_adaptation_curve(of: Program, own: Settings, alone: Trial) -> None:
-    """After 0 … 2S steps; after S it is the score."""
-    trainer, runs = Trainer(of), [*alone.runs, *started(of, strangers(own)[1:2])]
+    """After 0 … 2S steps; after S it is the score, also where S is not what it trained with."""
+    trainer, (short,) = Trainer(of), started(of, strangers(own)[1:2])
+    (longer,) = started(of, [replace(short.settings, eval_steps=own.eval_steps)], short.seed)
+    runs = [*alone.runs, short, longer]
     curves = trainer.curves(runs, "validation", 0, TASKS)
     scores = trainer.evaluate(runs, "validation", 0, TASKS)
     for curve, score, run in zip(curves, scores, runs, strict=True):
         steps = run.settings.eval_steps
         assert curve.shape == (2 * steps + 1, TASKS)
         np.testing.assert_allclose(curve[steps], score, rtol=EXACT, atol=EXACT)
+        assert (curve > 0).all() and (np.diff(curve, axis=0) != 0).all()
+    np.testing.assert_allclose(curves[2][: len(curves[1])], curves[1], rtol=EXACT, atol=EXACT)
 
 
 @pytest.mark.usefixtures("eager")
