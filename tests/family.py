@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal, NamedTuple
 
@@ -13,8 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from maml_sweep import build, config, streams
 from maml_sweep.backend import tf
 from maml_sweep.build import Components
-from maml_sweep.models import lanes
-from maml_sweep.models.base import Model, Parameter, Statistics
 from maml_sweep.tasks import Classification, Episode, Examples, Split
 from maml_sweep.training.devices import Device
 from maml_sweep.training.pack import Run, Trainer, start
@@ -65,39 +63,6 @@ class Species(Classification):
         return self.loss(outputs, y)
 
 
-class Normed(Model):
-    """One hidden layer behind a batch norm, which costs less than a convolution.
-
-    Args:
-      input_shape: (numbers,).
-      outputs: width of the output layer.
-    """
-
-    width = 4
-
-    def __init__(self, input_shape: tuple[int, ...], outputs: int) -> None:
-        self.inputs, self.outputs = input_shape[0], outputs
-
-    @property
-    def body(self) -> Sequence[Parameter]:
-        """weight, scale, offset."""
-        scale = Parameter("hidden/scale", (self.width,), mean=1.0, role="norm")
-        offset = Parameter("hidden/offset", (self.width,), role="norm")
-        return [Parameter("hidden/weight", (self.inputs, self.width), 0.5), scale, offset]
-
-    def features(
-        self, params: Sequence[Any], x: Any, statistics: Statistics | None = None
-    ) -> tuple[Any, Statistics]:
-        """See `Model.features`."""
-        weight, scale, offset = params
-        x = lanes.fold_lanes(lanes.dense(x, weight)[:, :, tf.newaxis, tf.newaxis])
-        given = [tf.reshape(v, [-1]) for v in statistics[0]] if statistics else None
-        x, found = lanes.batch_norm(x, scale, offset, given)
-        x = tf.nn.softplus(lanes.unfold_lanes(x, self.width)[:, :, 0, 0])
-        mean, variance = (tf.reshape(value, [-1, self.width]) for value in found)
-        return x, [(mean, variance)]
-
-
 class Case(NamedTuple):
     """An option of the group `algorithm`, and what it is tried on.
 
@@ -126,7 +91,7 @@ SMOOTH = config.MLP(widths=[4], activation="softplus")
 # The model that goes with each task.
 TASK: dict[str, tuple[Any, Any]] = {
     "sinusoid": (config.Sinusoid(shots=4, queries=5), SMOOTH),
-    "normed": ({"_target_": "family.Species"}, {"_target_": "family.Normed"}),
+    "normed": ({"_target_": "family.Species"}, {"_target_": "fewshot.Normed"}),
     "tame": ({"_target_": "family.Species"}, config.MLP(widths=[4], activation="tanh")),
     "species": ({"_target_": "family.Species"}, SMOOTH),
     "quadratics": (config.Quadratics(dimension=3), config.Linear(deviation=0.5)),

@@ -44,8 +44,11 @@ def given(support: Any, query: Any) -> GivenRegression:
 class Normed(Model):
     """One dense layer, a batch norm over examples, tanh and a head: the least model with a norm."""
 
-    def __init__(self, inputs: int = 2, outputs: int = 3, width: int = 3) -> None:
-        self.inputs, self.outputs, self.width = inputs, outputs, width
+    def __init__(
+        self, input_shape: tuple[int, ...] = (2,), outputs: int = 3, width: int = 3
+    ) -> None:
+        (self.inputs,) = input_shape
+        self.outputs, self.width = outputs, width
 
     @property
     def body(self) -> Sequence[Parameter]:

@@ -25,7 +25,6 @@ from numerics import (
 )
 
 from maml_sweep.algorithms import Inner, Knobs, LearnedOptimizer
-from maml_sweep.algorithms.base import UNROLLED
 from maml_sweep.algorithms.learned_optimizer import preprocessed
 from maml_sweep.algorithms.lstm import LSTM
 from maml_sweep.backend import tf
@@ -359,7 +358,7 @@ def test_trials_of_different_lengths_in_one_program() -> None:
 
 def test_any_number_of_steps_by_a_loop() -> None:
     """Evaluation loops over as many steps as training takes, and ends where unrolled steps do."""
-    count = UNROLLED + 3
+    count = 15
     of, algorithm = program_of(bound=count)
     meta, episode, use = lanes_of(of, point(of), count)
     start = algorithm.start(of.problem, meta, episode.support, use, training=False)

@@ -16,8 +16,6 @@ from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
 from maml_sweep.models.base import Parameter
 
-UNROLLED = 12  # more steps than these are looped over where no gradient goes through them
-
 
 class Knobs(NamedTuple):
     """What a trial's inner loop may be told without a new program, one row a lane."""
@@ -137,18 +135,25 @@ class Algorithm(ABC):
         going, finished = inner, []
         for index, count in enumerate(live):
             if count is not None:
-                fast, rest = _split(going.fast, count)
+                going, rest = _parted(going, count)
                 finished.append(rest)
-                going = Inner(fast, first(going.support, count), first(going.context, count))
                 knobs = knobs.first(count)
             going = going._replace(fast=self.step(problem, going, knobs, index))
         return inner._replace(fast=_joined([going.fast, *reversed(finished)]))
 
     def follow(self, problem: Problem, inner: Inner, knobs: Knobs, live: Sequence[Any]) -> Inner:
-        """`adapt` where no gradient goes through it: any number of steps, flat in memory."""
-        if len(live) <= UNROLLED:
-            return self.adapt(problem, inner, knobs, live)
-        return self.loop(problem, inner, knobs, len(live))
+        """`adapt` where no gradient goes through it: a loop, traced once and flat in memory."""
+        if not len(live) or live[0] is None:
+            return self.loop(problem, inner, knobs, len(live))
+        counts = tf.stack(live)
+
+        def advance(index: Any, fast: Any) -> tuple[Any, Any]:
+            going, rest = _parted(inner._replace(fast=fast), counts[index])
+            moved = self.step(problem, going, knobs.first(counts[index]), index)
+            return index + 1, _joined([moved, rest])
+
+        loop = (tf.constant(0), inner.fast)
+        return inner._replace(fast=tf.while_loop(lambda i, _: i < len(live), advance, loop)[1])
 
     def loop(self, problem: Problem, inner: Inner, knobs: Knobs, count: Any) -> Inner:
         """Takes `count` steps (int32 scalar), of which each lane heeds its own number."""
@@ -207,14 +212,16 @@ def per_lane(values: Any, like: Any) -> Any:
     return tf.reshape(values, [-1, *[1] * (len(like.shape) - 1)])
 
 
-def _split(fast: Any, count: Any) -> tuple[Any, Any]:
-    """The first `count` lanes and the rest; its gradient is one concatenation a tensor."""
-    leaves = tf.nest.flatten(fast)
+def _parted(inner: Inner, count: Any) -> tuple[Inner, Any]:
+    """The first `count` lanes, and the fast part of the rest.
+
+    The gradient of a split is one concatenation a tensor; what stays as it is, is only sliced.
+    """
+    leaves = tf.nest.flatten(inner.fast)
     sizes = [count, tf.shape(leaves[0])[0] - count]
     pairs = [tf.split(value, sizes, axis=0) for value in leaves]
-    first_lanes, rest = zip(*pairs, strict=True)
-    pack = tf.nest.pack_sequence_as
-    return pack(fast, list(first_lanes)), pack(fast, list(rest))
+    front, rest = (tf.nest.pack_sequence_as(inner.fast, list(x)) for x in zip(*pairs, strict=True))
+    return Inner(front, first(inner.support, count), first(inner.context, count)), rest
 
 
 def _joined(pieces: Sequence[Any]) -> Any:
