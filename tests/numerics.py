@@ -46,7 +46,7 @@ def settings(
 ) -> Settings:
     """A trial's numbers; `changes` go to its meta-optimizer, whose rate is 1 if not said."""
     return Settings(
-        knobs={"inner_lr": inner_lr, "inner_clip": inner_clip} | (knobs or {}),
+        knobs={"inner_lr": inner_lr, "inner_clip": inner_clip, **(knobs or {})},
         inner_steps=inner_steps,
         optimizer=optimizer(kind, **({"meta_lr": 1.0} | changes)),
         meta_batch_size=batch,

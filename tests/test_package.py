@@ -61,7 +61,16 @@ KNOWN_TO = {
     "scipy": {"analysis", "winners"},
     "sklearn": {"analysis"},
     "tensorboard": {"search"},
-    "numpy": {"algorithms", "analysis", "learner", "search", "streams", "tasks", "training", "winners"},
+    "numpy": {
+        "algorithms",
+        "analysis",
+        "learner",
+        "search",
+        "streams",
+        "tasks",
+        "training",
+        "winners",
+    },
     "yaml": {"analysis", "commands", "search", "winners"},
 }
 # where the two names differ
