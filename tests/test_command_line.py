@@ -59,7 +59,7 @@ def run(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["python sweep.py", "model: conv4, mlp", "task: glyphs", "inner_lr"]),
+        (["--help"], ["python sweep.py", "model: conv4, linear, mlp", "task: embeddings, glyphs", "inner_lr"]),
         (["--cfg", "job"], ["_target_: maml_sweep.tasks.Sinusoid", "n_trials: 32"]),
         (["-c", "job", "+experiment=glyphs_20w1s"], ["ways: 20", "maml_sweep.models.Conv4"]),
     ],
@@ -129,7 +129,7 @@ WRONG = [
     (["algorithm.inner_lrr=0.1,1", "model=mlp"],
      ["algorithm.inner_lrr", "no such setting", "did you mean 'algorithm.inner_lr'?"]),
     (["algorithm.inner_steps=one,two"], ["algorithm.inner_steps", "'one'", "Integer"]),
-    (["model=mlp,convv4"], ["model=convv4", "expected one of conv4, mlp"]),
+    (["model=mlp,convv4"], ["model=convv4", "expected one of conv4, linear, mlp"]),
     (["algorithm.inner_lr=interval(1,1)"], ["algorithm.inner_lr=interval(1,1)", "is empty"]),
     (["algorithm.inner_lr=interval(1,0.1)"],
      ["algorithm.inner_lr=interval(1,0.1)", "low before high", "interval(0.1, 1)"]),

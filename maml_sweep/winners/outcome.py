@@ -146,7 +146,7 @@ def lines(outcome: Outcome) -> Sequence[str]:
     if outcome.over_tasks is None or outcome.over_seeds is None:
         found.append(f"  meta-test {metric}: every seed diverged")
     else:
-        head = f"  meta-test {metric} after {outcome.steps} step{'s' * (outcome.steps > 1)}: "
+        head = f"  meta-test {metric} after {outcome.steps} step{'s' * (outcome.steps != 1)}: "
         found.append(head + with_half(outcome.over_tasks, "tasks"))
         found.append(" " * len(head) + with_half(outcome.over_seeds, "seeds"))
         means = "  ".join(f"{index}: {number(value)}" for index, value in outcome.each.items())
