@@ -24,12 +24,14 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 MEBIBYTE = 2**20
 ONE_THREAD = ("device.inter_op=1", "device.intra_op=1")
+TRIES = 20  # seeds, before a setting is given up
 MEASURED = 3  # meta-steps whose memory is looked at
 # Nothing may diverge, and no rung or schedule may come in between.
 COMMON = (
@@ -181,21 +183,26 @@ class Training:
         parts = build.components(config)
         structure = build.structure(parts, config, parts.settings.inner_steps)
         self.trainer = pack.Trainer(build.program(parts, structure, config, device))
-        self.run = pack.start(self.trainer.program, parts.settings, seed=0)
+        self._start = partial(pack.start, self.trainer.program, parts.settings)
+        self.run = self._start(0)
         self.advance(1)  # which traces
 
     def advance(self, count: int) -> float:
         """Trains so many meta-iterations; returns the seconds of one.
 
+        LEO may diverge by its draws alone: another seed then goes on in its place.
+
         Raises:
-          RuntimeError: the trial diverged, so nothing was measured.
+          RuntimeError: nothing but divergence, so nothing was measured.
         """
-        begin, goal = self.trainer.tally.training, self.run.iteration + count
-        for _ in self.trainer.advance([self.run], [goal]):
-            pass
-        if self.run.iteration < goal:
-            raise RuntimeError("the trial diverged: choose other rates")
-        return (self.trainer.tally.training - begin) / count
+        for seed in range(1, TRIES):
+            begin, goal = self.trainer.tally.training, self.run.iteration + count
+            for _ in self.trainer.advance([self.run], [goal]):
+                pass
+            if self.run.active:
+                return (self.trainer.tally.training - begin) / count
+            self.run = self._start(seed)
+        raise RuntimeError("every trial diverged: choose other rates")
 
 
 def _composed(workload: Workload, case: Case, overrides: Sequence[str]) -> Any:
