@@ -59,7 +59,15 @@ def run(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["python sweep.py", "model: conv4, linear, mlp", "task: embeddings, glyphs", "inner_lr"]),
+        (
+            ["--help"],
+            [
+                "python sweep.py",
+                "model: conv4, linear, mlp",
+                "task: embeddings, glyphs",
+                "inner_lr",
+            ],
+        ),
         (["--cfg", "job"], ["_target_: maml_sweep.tasks.Sinusoid", "n_trials: 32"]),
         (["-c", "job", "+experiment=glyphs_20w1s"], ["ways: 20", "maml_sweep.models.Conv4"]),
     ],
