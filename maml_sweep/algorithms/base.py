@@ -119,6 +119,10 @@ class Algorithm(ABC):
         """What the adapted model answers: [lane, example, *input_shape] -> outputs."""
         return problem.outputs(self.weights(problem, inner, knobs), inner.support, x)
 
+    def query_loss(self, problem: Problem, inner: Inner, knobs: Knobs, episode: Any) -> Any:
+        """The loss of the adapted model's answers to the query set: float [lane]."""
+        return problem.loss(self.predict(problem, inner, knobs, episode.query.x), episode.query.y)
+
     def adapt(self, problem: Problem, inner: Inner, knobs: Knobs, live: Sequence[Any]) -> Inner:
         """Adapts each lane for its own number of inner steps, one behind another in the graph.
 
@@ -169,8 +173,7 @@ class Algorithm(ABC):
     ) -> Any:
         """The loss the outer loop descends: the query loss after adaptation, float [lane]."""
         inner = self.start(problem, meta, episode.support, knobs, training=True)
-        inner = self.adapt(problem, inner, knobs, live)
-        return problem.loss(self.predict(problem, inner, knobs, episode.query.x), episode.query.y)
+        return self.query_loss(problem, self.adapt(problem, inner, knobs, live), knobs, episode)
 
     def gradient(
         self,

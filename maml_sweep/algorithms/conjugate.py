@@ -6,16 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from maml_sweep.algorithms.base import per_lane
+from maml_sweep.algorithms.descent import dot
 from maml_sweep.algorithms.problem import Params
 from maml_sweep.backend import tf
 
 Product = Callable[[Params], Params]
-
-
-def dot(a: Params, b: Params) -> Any:
-    """The inner product of two sets of arrays [lane, *shape]: float [lane]."""
-    products = [x * y for x, y in zip(a, b, strict=True)]
-    return tf.add_n([tf.reduce_sum(p, axis=list(range(1, len(p.shape)))) for p in products])
 
 
 def hessian_product(loss: Callable[[Params], Any], params: Params) -> Product:

@@ -41,10 +41,15 @@ def added(params: Params, steps: Params) -> Params:
     return [value + step for value, step in zip(params, steps, strict=True)]
 
 
+def dot(a: Params, b: Params) -> Any:
+    """The inner product of two sets of arrays [lane, *shape]: float [lane]."""
+    products = [x * y for x, y in zip(a, b, strict=True)]
+    return tf.add_n([tf.reduce_sum(p, axis=list(range(1, len(p.shape)))) for p in products])
+
+
 def clipped(steps: Params, limit: Any) -> Params:
     """Shortens each lane's step to a norm of at most `limit` [lane]."""
-    squares = [tf.reduce_sum(tf.square(s), axis=list(range(1, len(s.shape)))) for s in steps]
-    scale = clip_scale(tf.add_n(squares), limit)
+    scale = clip_scale(dot(steps, steps), limit)
     return [step * per_lane(scale, step) for step in steps]
 
 
@@ -66,6 +71,5 @@ def pulled(old: Any, new: Any) -> Any:
       old: the average, [lane, *shape].
       new: what it is to move towards, the same.
     """
-    product = tf.stop_gradient(old - new) * old
-    pull = tf.reduce_sum(product, axis=list(range(1, len(product.shape))))
+    pull = dot([tf.stop_gradient(old - new)], [old])
     return pull - tf.stop_gradient(pull)

@@ -9,11 +9,10 @@ from maml_sweep.algorithms.base import Algorithm, Inner, Knobs
 from maml_sweep.algorithms.conjugate import (
     Product,
     conjugate_gradients,
-    dot,
     hessian_product,
     moved,
 )
-from maml_sweep.algorithms.descent import added, descent
+from maml_sweep.algorithms.descent import added, descent, dot
 from maml_sweep.algorithms.problem import Params, Problem
 from maml_sweep.backend import tf
 from maml_sweep.checks import number, positive
@@ -98,8 +97,7 @@ class IMAML(Algorithm):
         inner = self.follow(problem, inner, knobs, live)
         with tf.GradientTape() as tape:
             tape.watch(inner.fast)
-            outputs = self.predict(problem, inner, knobs, episode.query.x)
-            loss = weight * problem.loss(outputs, episode.query.y)
+            loss = weight * self.query_loss(problem, inner, knobs, episode)
             total = tf.reduce_sum(loss)
         zero = tf.UnconnectedGradients.ZERO
         query = tape.gradient(total, inner.fast, unconnected_gradients=zero)

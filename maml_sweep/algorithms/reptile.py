@@ -92,7 +92,7 @@ class Reptile(Algorithm):
         examples = pooled(episode) if self.whole_episode else episode.support
         inner = self.start(problem, meta, examples, knobs, training=True)
         inner = self.follow(problem, inner, knobs, live)
-        loss = problem.loss(self.predict(problem, inner, knobs, episode.query.x), episode.query.y)
+        loss = self.query_loss(problem, inner, knobs, episode)
         pairs = zip(meta, self.weights(problem, inner, knobs), strict=True)
         return [per_lane(weight, old) * (old - new) for old, new in pairs], weight * loss
 
