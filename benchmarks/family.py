@@ -181,8 +181,7 @@ class Training:
         config = _composed(workload, case, overrides)
         device = configure(config.device)
         parts = build.components(config)
-        structure = build.structure(parts, config, parts.settings.inner_steps)
-        self.trainer = pack.Trainer(build.program(parts, structure, config, device))
+        self.trainer = pack.Trainer(build.own_program(parts, config, device))
         self._start = partial(pack.start, self.trainer.program, parts.settings)
         self.run = self._start(0)
         self.advance(1)  # which traces

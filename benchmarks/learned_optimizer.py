@@ -104,8 +104,7 @@ def trained(overrides: Sequence[str]) -> tuple[Any, Any]:
         config = compose("config", list(overrides))
     device = configure(config.device)
     parts = build.components(config)
-    structure = build.structure(parts, config, parts.settings.inner_steps)
-    trainer = Trainer(build.program(parts, structure, config, device))
+    trainer = Trainer(build.own_program(parts, config, device))
     one = trial.start(trainer.program, parts.settings, SEED)
     begin = time.perf_counter()
     while not one.finished and one.diverged is None:

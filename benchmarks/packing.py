@@ -152,8 +152,7 @@ def _rates(config: Any, device: Any, packs: Sequence[int], seconds: float) -> Ra
     from maml_sweep.training import pack
 
     parts = build.components(config)
-    structure = build.structure(parts, config, parts.settings.inner_steps)
-    trainer = pack.Trainer(build.program(parts, structure, config, device))
+    trainer = pack.Trainer(build.own_program(parts, config, device))
     rates = {}
     for size in packs:
         runs = [pack.start(trainer.program, parts.settings, seed) for seed in range(size)]

@@ -108,3 +108,9 @@ def program(parts: Components, structure: Structure, config: Any, device: Device
         shards=device.shards,
         compiled=device.compiled,
     )
+
+
+def own_program(parts: Components, config: Any, device: Device) -> Program:
+    """The program of a trial by itself, for no more inner steps than its own."""
+    own = structure(parts, config, parts.settings.inner_steps)
+    return program(parts, own, config, device)

@@ -15,6 +15,13 @@ def positive(setting: str, value: int) -> int:
     return value
 
 
+def not_negative(setting: str, value: int) -> int:
+    """Returns `value` if it is an integer of at least zero."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"{setting}={value}: expected an integer of at least 0")
+    return value
+
+
 def interval(setting: str, bounds: Sequence[float]) -> tuple[float, float]:
     """Returns `bounds` as (low, high) if they are two finite numbers with low < high."""
     pair = tuple(bounds)

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from maml_sweep import build, streams
 from maml_sweep.algorithms import Inner, Knobs
 from maml_sweep.backend import tf
-from maml_sweep.checks import one_of, positive
+from maml_sweep.checks import not_negative, one_of, positive
 from maml_sweep.errors import InputError
 from maml_sweep.tasks.base import Classification, Examples, Split, Task
 from maml_sweep.training import given, weights
@@ -60,8 +60,7 @@ class Learner:
     def __init__(self, arrays: Mapping[str, np.ndarray], meta: Meta, name: str = "weights") -> None:
         config = OmegaConf.create(meta.config)
         parts = build.components(config)
-        structure = build.structure(parts, config, parts.settings.inner_steps)
-        self._program = build.program(parts, structure, config, Device())
+        self._program = build.own_program(parts, config, Device())
         self._settings = parts.settings
         self._floats = self._program.dtype.as_numpy_dtype
         layout = self._program.layout
@@ -90,9 +89,7 @@ class Learner:
         Raises:
           InputError: no example, a wrong shape or type, a label out of range.
         """
-        count = self.steps if steps is None else steps
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise InputError(f"steps={steps}: expected an integer of at least 0")
+        count = self.steps if steps is None else not_negative("steps", steps)
         x = given.examples("x_support", x_support, self.task, self._floats)
         y = given.targets("y_support", y_support, len(x), self.task, self._floats)
         lane = tf.constant(x[np.newaxis])  # [1, example, *input_shape]

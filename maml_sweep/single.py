@@ -35,11 +35,10 @@ def run(config: Any) -> float:
       InputError: a wrong value.
     """
     parts = build.components(config)
-    structure = build.structure(parts, config, parts.settings.inner_steps)
     seed = config.trial_seed
     if seed is None:
         seed = streams.trial_seed(config.seed, 0)
-    program = build.program(parts, structure, config, configure(config.device))
+    program = build.own_program(parts, config, configure(config.device))
     trainer = Trainer(program)
     repeats = positive("study.repeats", config.study.repeats)
     trial = start(program, parts.settings, seed, repeats)

@@ -163,8 +163,7 @@ def program_of(
     """The case's program, by the way that sweeps build theirs."""
     composed = config_of(case, changes)
     parts = build.components(composed)
-    structure = build.structure(parts, composed, parts.settings.inner_steps)
-    return build.program(parts, structure, composed, Device(shards, compiled))
+    return build.own_program(parts, composed, Device(shards, compiled))
 
 
 def shorter(case: Case) -> dict[str, int]:

@@ -12,7 +12,7 @@ from maml_sweep.algorithms.descent import descent
 from maml_sweep.algorithms.leo_nets import Gaussian, Nets
 from maml_sweep.algorithms.problem import Params, Problem
 from maml_sweep.backend import tf
-from maml_sweep.checks import number, positive
+from maml_sweep.checks import not_negative, number, positive
 from maml_sweep.errors import InputError
 from maml_sweep.models.base import Parameter
 from maml_sweep.models.lanes import dense
@@ -93,7 +93,7 @@ class LEO(Algorithm):
         dropout: float = 0.5,
     ) -> None:
         self.inner_steps = positive("algorithm.inner_steps", inner_steps)
-        self.finetune_steps = _count("algorithm.finetune_steps", finetune_steps)
+        self.finetune_steps = not_negative("algorithm.finetune_steps", finetune_steps)
         self.latent = positive("algorithm.latent", latent)
         numbers = {
             "inner_lr": inner_lr,
@@ -192,13 +192,6 @@ class LEO(Algorithm):
         features, _ = model.features(known.body, episode.query.x, statistics)
         seen = _masked(features, knobs, known.keys, Draw.QUERY_MASK)
         return problem.loss(dense(seen, self._tuned(problem, inner, knobs)), episode.query.y)
-
-
-def _count(setting: str, value: int) -> int:
-    """Returns `value` if it is an integer of at least zero."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(f"{setting}={value}: expected an integer of at least 0")
-    return value
 
 
 def _stream(keys: Any, draw: Draw, index: Any) -> Any:
