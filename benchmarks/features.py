@@ -28,9 +28,9 @@ from maml_sweep import build
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
 from maml_sweep.models.base import Model
-from maml_sweep.tasks import embedding_files
 from maml_sweep.tasks.base import SPLITS
 from maml_sweep.tasks.glyph_data import DRAWERS, SIDE, load
+from maml_sweep.tasks.reading import vectors
 
 BATCH = 500  # drawings at a time
 SAMPLE = 2000  # training drawings that norms take their statistics from
@@ -83,7 +83,7 @@ def export(model: Model, params: Sequence[Any], folder: Path) -> None:
         ]
         features = np.concatenate(parts)
         labels = np.arange(len(drawings)) // DRAWERS
-        path = embedding_files.write(folder, split, features, labels)
+        path = vectors.write(folder, split, features, labels)
         print(f"{path}: {len(features)} drawings, {features.shape[1]} numbers each")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any, NamedTuple
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from maml_sweep.algorithms import Algorithm, Problem
@@ -35,10 +36,33 @@ def components(config: DictConfig) -> Components:
       InputError: a value that is out of range or does not fit another.
     """
     task = _instantiate("task", config.task)
-    model = _instantiate("model", config.model, input_shape=task.input_shape, outputs=task.outputs)
+    model = _instantiate("model", config.model, **_interface(config.model, task))
     algorithm = _instantiate("algorithm", config.algorithm)
     algorithm.check(problem(task, model))
     return Components(task, model, algorithm, settings.read(config, algorithm))
+
+
+def _interface(node: DictConfig, task: Task) -> dict[str, Any]:
+    """What a task tells the model's constructor; `categories` where its inputs stand for things."""
+    interface: dict[str, Any] = {"input_shape": task.input_shape, "outputs": task.outputs}
+    if task.categories:
+        if not _takes_categories(node):
+            raise InputError(
+                f"model: {node.get('_target_')} reads real numbers, but the task's inputs are "
+                "whole numbers that stand for words or ids; choose a model that has embeddings, "
+                "such as text_cnn or ratings_mlp"
+            )
+        interface["categories"] = tuple(task.categories)
+    return interface
+
+
+def _takes_categories(node: DictConfig) -> bool:
+    """Whether a model's constructor does; of a name that cannot be imported Hydra will say so."""
+    try:
+        parameters = inspect.signature(get_object(node["_target_"])).parameters.values()
+    except (AttributeError, ImportError, KeyError, ValueError):
+        return True
+    return any(each.name == "categories" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 def problem(task: Task, model: Model) -> Problem:

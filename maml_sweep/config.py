@@ -8,7 +8,6 @@ in its defaults list. The values themselves are checked by `maml_sweep.build`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,78 +15,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from maml_sweep.config_algorithms import ALGORITHMS
-
-
-@dataclass
-class Sinusoid:
-    """task=sinusoid: sine waves to be fitted from a few points."""
-
-    _target_: str = "maml_sweep.tasks.Sinusoid"
-    shots: int = 10
-    queries: int = 10
-    amplitude: list[float] = field(default_factory=lambda: [0.1, 5.0])
-    phase: list[float] = field(default_factory=lambda: [0.0, math.pi])  # radians
-    domain: list[float] = field(default_factory=lambda: [-5.0, 5.0])
-    frequency: list[float] | None = None  # bounds; null: 1
-    noise: float = 0.0  # deviation, on the support's y
-
-
-@dataclass
-class Quadratics:
-    """task=quadratics: random quadratic functions to be minimised, for learned optimisers."""
-
-    _target_: str = "maml_sweep.tasks.Quadratics"
-    dimension: int = 10
-
-
-@dataclass
-class Glyphs:
-    """task=glyphs: characters of scripts never seen in training, embedded in the package."""
-
-    _target_: str = "maml_sweep.tasks.Glyphs"
-    ways: int = 5
-    shots: int = 1
-    queries: int = 15
-    root: str | None = None  # unused: tasks with files of their own read it
-
-
-@dataclass
-class Embeddings:
-    """task=embeddings: classes of feature vectors in files, such as those published with LEO."""
-
-    _target_: str = "maml_sweep.tasks.Embeddings"
-    ways: int = 5
-    shots: int = 1
-    queries: int = 15
-    root: str | None = None  # must be given: the folder of {train,val,test}_embeddings.pkl or .npz
-    normalize: bool = True  # every vector to length one
-
-
-@dataclass
-class MLP:
-    """model=mlp: dense layers."""
-
-    _target_: str = "maml_sweep.models.MLP"
-    widths: list[int] = field(default_factory=lambda: [40, 40])
-    activation: str = "relu"
-
-
-@dataclass
-class Conv4:
-    """model=conv4: four convolutional blocks."""
-
-    _target_: str = "maml_sweep.models.Conv4"
-    filters: int = 32
-    downsample: str = "max_pool"  # or stride
-    norm: str = "transductive"  # or support
-
-
-@dataclass
-class Linear:
-    """model=linear: a product of examples and weights; what task=quadratics fits."""
-
-    _target_: str = "maml_sweep.models.Linear"
-    deviation: float = 0.01  # of the initial weights
+from maml_sweep.config_models import MODELS
+from maml_sweep.config_tasks import TASKS
 
 
 @dataclass
@@ -195,13 +124,8 @@ class Config:
 
 
 GROUPS: dict[str, dict[str, Any]] = {
-    "task": {
-        "sinusoid": Sinusoid,
-        "quadratics": Quadratics,
-        "glyphs": Glyphs,
-        "embeddings": Embeddings,
-    },
-    "model": {"mlp": MLP, "conv4": Conv4, "linear": Linear},
+    "task": TASKS,
+    "model": MODELS,
     "algorithm": ALGORITHMS,
     "optimizer": {"adam": Adam, "adamw": AdamW, "sgd": SGD},
 }

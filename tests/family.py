@@ -10,7 +10,7 @@ import numpy as np
 from numerics import optimizer
 from omegaconf import DictConfig, OmegaConf
 
-from maml_sweep import build, config, streams
+from maml_sweep import build, config, config_models, config_tasks, streams
 from maml_sweep.backend import tf
 from maml_sweep.build import Components
 from maml_sweep.tasks import Classification, Episode, Examples, Split
@@ -87,14 +87,14 @@ class Case(NamedTuple):
     trains_inside: bool = True
 
 
-SMOOTH = config.MLP(widths=[4], activation="softplus")
+SMOOTH = config_models.MLP(widths=[4], activation="softplus")
 # The model that goes with each task.
 TASK: dict[str, tuple[Any, Any]] = {
-    "sinusoid": (config.Sinusoid(shots=4, queries=5), SMOOTH),
+    "sinusoid": (config_tasks.Sinusoid(shots=4, queries=5), SMOOTH),
     "normed": ({"_target_": "family.Species"}, {"_target_": "fewshot.Normed"}),
-    "tame": ({"_target_": "family.Species"}, config.MLP(widths=[4], activation="tanh")),
+    "tame": ({"_target_": "family.Species"}, config_models.MLP(widths=[4], activation="tanh")),
     "species": ({"_target_": "family.Species"}, SMOOTH),
-    "quadratics": (config.Quadratics(dimension=3), config.Linear(deviation=0.5)),
+    "quadratics": (config_tasks.Quadratics(dimension=3), config_models.Linear(deviation=0.5)),
 }
 REFERENCE: Any = {"oracle": "reference"}
 USUAL = {"inner_lr": 0.1, "inner_steps": BOUND}

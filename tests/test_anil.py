@@ -18,7 +18,7 @@ from numerics import (
 )
 from omegaconf import OmegaConf
 
-from maml_sweep import build, config
+from maml_sweep import build, config, config_models, config_tasks
 from maml_sweep.algorithms import MAML, MetaSGD
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
@@ -163,7 +163,7 @@ def test_first_order_is_the_query_gradient_at_the_adapted_weights(adapts: str) -
 
 def built(option: str, model: Any) -> build.Components:
     """A trial of an option of the group `algorithm`."""
-    nodes = config.Sinusoid(), model, config.GROUPS["algorithm"][option](), config.Adam()
+    nodes = config_tasks.Sinusoid(), model, config.GROUPS["algorithm"][option](), config.Adam()
     names = "task", "model", "algorithm", "optimizer"
     groups = {name: OmegaConf.structured(node) for name, node in zip(names, nodes, strict=True)}
     return build.components(OmegaConf.create({**groups, "training": config.Training()}))
@@ -171,12 +171,12 @@ def built(option: str, model: Any) -> build.Components:
 
 @pytest.mark.parametrize(("option", "adapts"), [("anil", "head"), ("boil", "body")])
 def test_options(option: str, adapts: str) -> None:
-    algorithm = built(option, config.MLP()).algorithm
+    algorithm = built(option, config_models.MLP()).algorithm
     assert isinstance(algorithm, MAML)
     assert (algorithm.adapts, algorithm.first_order) == (adapts, False)
 
 
-@pytest.mark.parametrize("model", [config.MLP(widths=[]), config.Linear()])
+@pytest.mark.parametrize("model", [config_models.MLP(widths=[]), config_models.Linear()])
 def test_boil_needs_a_body(model: Any) -> None:
     with pytest.raises(InputError, match=r"algorithm\.adapts=body: the model has a head alone"):
         built("boil", model)

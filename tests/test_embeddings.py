@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vectors import RAGGED, WIDTH, content, examples, python_2, write_pickles
+from vector_files import RAGGED, WIDTH, content, examples, python_2, write_pickles
 
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.tasks import Embeddings, Episode, embedding_files
+from maml_sweep.tasks import Embeddings, Episode
 from maml_sweep.tasks.base import SPLITS, Split
-from maml_sweep.tasks.embedding_files import STEMS, read, write
 from maml_sweep.tasks.embeddings import _of_length_one
+from maml_sweep.tasks.reading import vectors
+from maml_sweep.tasks.reading.vectors import STEMS, read, write
 
 
 def draw(root: Path, split: Split = "train", lanes: int = 8, **settings: Any) -> Episode:
@@ -153,7 +154,7 @@ def test_a_task_is_made_again_without_reading_and_a_new_file_is_read(
         seen.append(path.name)
         return read(path)
 
-    monkeypatch.setattr(embedding_files, "read", counting)
+    monkeypatch.setattr(vectors, "read", counting)
     for _ in range(3):
         assert Embeddings(3, 2, 3, str(root)).classes == 9
     assert len(seen) == 3

@@ -39,9 +39,11 @@ BELOW = {
     "cli": BASICS | {"commands"},
     "__main__": {"cli"},
     "": {"learner"},  # the package itself, which hands on `load`
-    "config": {"config_algorithms", "config_search"},
+    "config": {"config_algorithms", "config_models", "config_search", "config_tasks"},
     "config_algorithms": set(),
+    "config_models": set(),
     "config_search": set(),
+    "config_tasks": set(),
     **dict.fromkeys(BASICS, BASICS),
 }
 # who may know a library; make.py draws the glyphs by hand and is never imported

@@ -9,24 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vectors import RAGGED, write_pickles
+from task_cases import CASES, Case
 
 from maml_sweep import streams
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.tasks import Classification, Embeddings, Episode, Glyphs, Quadratics, Sinusoid, Task
+from maml_sweep.tasks import Classification, Episode, Quadratics, Sinusoid, Task
 from maml_sweep.tasks.base import SPLITS, Split
 from maml_sweep.tasks.draws import distinct
-
-CASES: dict[str, Callable[[Path], Task]] = {
-    "sinusoid": lambda folder: Sinusoid(5, 7),
-    "noisy": lambda folder: Sinusoid(5, 7, frequency=(0.8, 1.2), noise=0.3),
-    "quadratics": lambda folder: Quadratics(4),
-    "glyphs": lambda folder: Glyphs(5, 1, 3),
-    "embeddings": lambda folder: Embeddings(4, 2, 3, str(write_pickles(folder))),
-    "raw embeddings": lambda folder: Embeddings(2, 4, 1, str(write_pickles(folder)), False),
-}
-CLASSES = {"glyphs": 1047, "embeddings": len(RAGGED["train"]), "raw embeddings": 9}
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -35,8 +25,13 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def task(name: str, tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return CASES[name](tmp_path_factory.mktemp("root"))
+def case(name: str) -> Case:
+    return CASES[name]
+
+
+@pytest.fixture(scope="module")
+def task(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return case.make(tmp_path_factory.mktemp("root"), False)
 
 
 def keys(lanes: int) -> np.ndarray:
@@ -69,11 +64,12 @@ def test_an_episode_hangs_on_its_key_alone(task: Task, split: Split) -> None:
     assert (support[0] != support[1]).any()
 
 
-def test_shapes_and_types(task: Task) -> None:
+def test_shapes_types_and_range(task: Task, case: Case) -> None:
     for dtype in ("float32", "float64"):
         episode = draw(task, "validation", keys(3), dtype)
         for part in (episode.support, episode.query):
             assert part.x.dtype == dtype and part.x.shape[2:] == task.input_shape
+            assert case.low <= part.x.min() <= part.x.max() <= case.high
             if isinstance(task, Classification):
                 assert part.y.dtype == np.int32 and part.y.shape == part.x.shape[:2]
             else:
@@ -83,29 +79,63 @@ def test_shapes_and_types(task: Task) -> None:
         )
 
 
-def test_a_task_says_what_it_is(task: Task, name: str) -> None:
-    classes = CLASSES.get(name)
-    assert task.kind == ("classification" if classes else "regression")
-    assert getattr(task, "classes", None) == classes
+def test_inputs_that_stand_for_things_are_whole_and_below_their_number(task: Task) -> None:
+    support = draw(task, "train", keys(4)).support
+    if len(task.categories) > 1:
+        assert task.input_shape == (len(task.categories),)
+    for column, count in enumerate(task.categories):
+        values = support.x[..., column] if len(task.categories) > 1 else support.x
+        if count:
+            assert (values == np.floor(values)).all()
+            assert values.min() >= 0 and values.max() < count
+
+
+def test_a_task_says_what_it_is(task: Task, case: Case) -> None:
+    assert task.kind == ("classification" if isinstance(task, Classification) else "regression")
+    assert getattr(task, "classes", None) == case.classes
     assert Task.kind == "" and Classification.classes is None
 
 
-def test_lanes_are_cut_off_as_an_inner_loop_does(task: Task) -> None:
+def test_no_two_splits_share_a_class_a_user_or_a_domain(task: Task, case: Case) -> None:
+    groups = {split: task.groups(split) for split in SPLITS}
+    every = [name for names in groups.values() for name in names]
+    assert len(set(every)) == len(every)
+    assert all(groups.values()) or not every
+    if case.classes and every:
+        assert len(groups["train"]) == case.classes
+
+
+def test_the_order_of_files_plays_no_part(task: Task, case: Case, tmp_path: Path) -> None:
+    if not case.files:
+        return
+    turned = case.make(tmp_path, True)
+    for split in SPLITS:
+        assert turned.groups(split) == task.groups(split)
+        a, b = (tf.nest.flatten(draw(each, split, keys(3))) for each in (task, turned))
+        for one, other in zip(a, b, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_best_possible_answer_is_as_good_as_worked_out(task: Task, case: Case) -> None:
+    if case.oracle:
+        wanted, simulated, tolerance = case.oracle(task)
+        assert abs(simulated - wanted) < tolerance
+
+
+def test_lanes_are_cut_off_as_an_inner_loop_does(task: Task, case: Case) -> None:
     """`classes` is an empty tuple where there are none, which a nest passes over."""
     episode = task.episodes("train", tf.constant(keys(3)), tf.float32)
     cut = tf.nest.map_structure(lambda x: x[:2], episode)
     assert isinstance(cut, Episode) and cut.query.y.shape[0] == 2
-    if isinstance(task, Classification):
+    if case.classes:
         np.testing.assert_array_equal(cut.classes, episode.classes[:2])
         assert episode.classes.dtype == tf.int32
     else:
         assert cut.classes == ()
 
 
-def test_support_and_query_share_no_example(task: Task) -> None:
-    if isinstance(task, Quadratics):
-        episode = task.episodes("train", tf.constant(keys(2)), tf.float32)
-        assert episode.query.x is episode.support.x and episode.query.y is episode.support.y
+def test_support_and_query_share_no_example(task: Task, case: Case) -> None:
+    if case.repeats:
         return
     support, query, _ = draw(task, "train", keys(8))
     for lane in range(8):
@@ -115,21 +145,33 @@ def test_support_and_query_share_no_example(task: Task) -> None:
         assert len(learnt) + len(asked) == len(support.x[lane]) + len(query.x[lane])
 
 
-def test_labels_are_balanced_and_stand_for_the_classes_named(task: Task) -> None:
-    """Over many episodes an example is of one class, and a class's number is the split's."""
+def test_labels_are_balanced(task: Task) -> None:
     if not isinstance(task, Classification):
+        return
+    episode = draw(task, "test", keys(6))
+    for y in (*episode.support.y, *episode.query.y):
+        counts = np.bincount(y, minlength=task.outputs)
+        assert (counts == len(y) // task.outputs).all()
+
+
+def test_labels_stand_for_the_classes_named(task: Task, case: Case) -> None:
+    """Over many episodes an example is of one class, and a class's number is the split's."""
+    if not case.classes or case.repeats:
         return
     owners: dict[bytes, int] = {}
     for part in (draw(task, "test", keys(30)), draw(task, "test", keys(60)[30:])):
         for lane, classes in enumerate(part.classes):
             assert len(set(classes)) == task.outputs
             for examples in (part.support, part.query):
-                counts = np.bincount(examples.y[lane], minlength=task.outputs)
-                assert (counts == len(examples.y[lane]) // task.outputs).all()
                 for x, label in zip(examples.x[lane], examples.y[lane], strict=True):
                     owner = owners.setdefault(x.tobytes(), classes[label])
                     assert owner == classes[label]
     assert len(set(owners.values())) > task.outputs
+
+
+def test_the_two_sets_of_a_quadratic_are_one() -> None:
+    episode = Quadratics(4).episodes("train", tf.constant(keys(2)), tf.float32)
+    assert episode.query.x is episode.support.x and episode.query.y is episode.support.y
 
 
 # -- draws ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from maml_sweep.backend import tf
@@ -14,7 +15,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 class Examples(NamedTuple):
     """Labelled examples of many lanes."""
 
-    x: Any  # float [lane, example, *input_shape]
+    x: Any  # float [lane, example, *input_shape]; words and ids are whole numbers in it
     y: Any  # float [lane, example, outputs] (regression) or int32 [lane, example] (classes)
 
 
@@ -24,6 +25,10 @@ class Episode(NamedTuple):
     support: Examples
     query: Examples
     classes: Any = ()  # int32 [lane, way], the class of the split behind each label; or none
+
+
+# (outputs [lane, example, outputs], y) -> a mean over each lane's examples, float [lane]
+Measure = Callable[[Any, Any], Any]
 
 
 class Task(ABC):
@@ -38,6 +43,9 @@ class Task(ABC):
       direction: whether a small or a large score is good.
       input_shape: the shape of one example.
       outputs: the width of the model's output.
+      categories: where inputs are whole numbers that stand for words or ids, how many of them
+        there are: one number if all inputs share a vocabulary, else one a column of
+        `input_shape` = (columns,), 0 where a column is a real number. Empty: all are real numbers.
     """
 
     kind: ClassVar[str] = ""
@@ -45,6 +53,7 @@ class Task(ABC):
     direction: ClassVar[Literal["minimize", "maximize"]]
     input_shape: tuple[int, ...]
     outputs: int
+    categories: Sequence[int] = ()
 
     @abstractmethod
     def episodes(self, split: Split, keys: Any, dtype: Any) -> Episode:
@@ -63,6 +72,18 @@ class Task(ABC):
     @abstractmethod
     def score(self, outputs: Any, y: Any) -> Any:
         """Mean metric over a lane's examples: [lane, example, outputs], y -> [lane]."""
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """Further metrics by name, reported beside `score` when a winner is judged."""
+        return {}
+
+    def groups(self, split: Split) -> Sequence[str]:
+        """The classes, users or domains that a split draws from, which no other split has.
+
+        Empty where tasks are made up as they are needed: the splits then differ in their keys.
+        """
+        return ()
 
 
 class Regression(Task):

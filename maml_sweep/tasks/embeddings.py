@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.tasks import embedding_files
 from maml_sweep.tasks.base import Classification, Episode, Split
 from maml_sweep.tasks.draws import FewShot
-from maml_sweep.tasks.embedding_files import File, Vectors
+from maml_sweep.tasks.reading import vectors
+from maml_sweep.tasks.reading.vectors import File, Vectors
+from maml_sweep.tasks.resident import resident
 
 
 class Embeddings(Classification):
     """Tell `ways` classes of one split apart from `shots` vectors of each; see `FewShot`.
 
     The setting of LEO (Rusu et al. 2019, section 4.2), on the features its authors published or on
-    one's own: see `embedding_files` for the files. Every class must have shots + queries vectors;
+    one's own: see `reading.vectors` for the files. Every class must have shots + queries vectors;
     none is left out silently.
 
     Args:
@@ -42,8 +42,8 @@ class Embeddings(Classification):
         root: str | None = None,
         normalize: bool = True,
     ) -> None:
-        self.files = embedding_files.find(root)
-        outlines = {split: embedding_files.outline(file) for split, file in self.files.items()}
+        self.files = vectors.find(root)
+        outlines = {split: vectors.outline(file) for split, file in self.files.items()}
         widths = {outline.width for outline in outlines.values()}
         if len(widths) > 1:
             raise InputError(f"task.root={root}: vectors of {sorted(widths)} numbers; expected one")
@@ -61,18 +61,14 @@ class Embeddings(Classification):
 
 @functools.cache
 def _resident(file: File, normalize: bool) -> Any:
-    """A file's vectors on the device: float32 [example, width], class after class.
-
-    Made outside the graph being traced, which then refers to it instead of holding a copy.
-    """
-    vectors, _ = embedding_files.read(file.path)
-    with tf.init_scope():
-        return tf.constant(_of_length_one(vectors) if normalize else vectors)
+    """A file's vectors on the device: float32 [example, width], class after class."""
+    table, _ = vectors.read(file.path)
+    return resident(_of_length_one(table) if normalize else table)
 
 
-def _of_length_one(vectors: Vectors) -> Vectors:
+def _of_length_one(table: Vectors) -> Vectors:
     """Vectors by their length, which counts as 1e-6 where it is less (LEO's `l2_normalize`)."""
-    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    squares = np.einsum("nd,nd->n", table, table, dtype=np.float64)
     lengths = np.sqrt(np.maximum(squares, 1e-12)).astype(np.float32)
-    scaled: Vectors = vectors / lengths[:, np.newaxis]
+    scaled: Vectors = table / lengths[:, np.newaxis]
     return scaled

@@ -8,13 +8,14 @@ that share no alphabet. Each letter is printed by up to six font faces and disto
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
-from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
 from maml_sweep.tasks.base import SPLITS, Classification, Episode, Split
 from maml_sweep.tasks.draws import FewShot
 from maml_sweep.tasks.glyph_data import DRAWERS, SIDE, letters, load
+from maml_sweep.tasks.resident import resident
 
 
 class Glyphs(Classification):
@@ -44,12 +45,12 @@ class Glyphs(Classification):
         """Draws distinct classes, and distinct drawers for each, for every key; ink is 1."""
         return self.few_shot.episode(split, _resident(split), keys, dtype)
 
+    def groups(self, split: Split) -> Sequence[str]:
+        """The letters by their Unicode names."""
+        return [letter.name for letter in letters(split)]
+
 
 @functools.cache
 def _resident(split: Split) -> Any:
-    """Every drawing of a split on the device: uint8 [class * drawer, 28, 28, 1].
-
-    Made outside the graph being traced, which then refers to it instead of holding a copy.
-    """
-    with tf.init_scope():
-        return tf.constant(load(split).reshape(-1, SIDE, SIDE, 1))
+    """Every drawing of a split on the device: uint8 [class * drawer, 28, 28, 1]."""
+    return resident(load(split).reshape(-1, SIDE, SIDE, 1))

@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from maml_sweep.errors import InputError
 from maml_sweep.files import write_atomic
-from maml_sweep.tasks import pickles
 from maml_sweep.tasks.base import SPLITS, Split
+from maml_sweep.tasks.reading import pickles, roots
 
 STEMS: dict[Split, str] = {
     "train": "train_embeddings",
@@ -58,19 +58,13 @@ def find(root: str | None) -> dict[Split, File]:
     Raises:
       InputError: no folder, or one that lacks some of them.
     """
-    if root is None:
-        raise InputError(f"task.root=null: {EXPECTED}")
-    folder = Path(root).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"task.root={root}: there is no such folder; {EXPECTED}")
+    folder = roots.folder(root, EXPECTED)
     found: dict[Split, File] = {}
     for split in SPLITS:
         paths = [folder / f"{STEMS[split]}{suffix}" for suffix in (".npz", ".pkl")]
         present = [path for path in paths if path.is_file()]
         if not present:
-            names = sorted(path.name for path in folder.iterdir())
-            seen = ", ".join([*names[:6], *(["…"] if len(names) > 6 else [])]) or "nothing"
-            raise InputError(f"task.root={root}: has no {paths[1].name}, but {seen}; {EXPECTED}")
+            raise roots.lacking(folder, paths[1].name, EXPECTED)
         status = present[0].stat()
         found[split] = File(present[0].resolve(), status.st_mtime_ns, status.st_size)
     return found

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maml_sweep.tasks.base import SPLITS, Split
-from maml_sweep.tasks.embedding_files import STEMS
+from maml_sweep.tasks.reading.vectors import STEMS
 
 WIDTH = 4
 # examples of each class; five at least

@@ -1,0 +1,1 @@
+"""Files of the field: where they lie, how they are laid out, and what is wrong with them."""
