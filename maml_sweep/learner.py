@@ -20,7 +20,7 @@ from maml_sweep.algorithms import Inner, Knobs
 from maml_sweep.backend import tf
 from maml_sweep.checks import not_negative, one_of, positive
 from maml_sweep.errors import InputError
-from maml_sweep.tasks.base import Classification, Examples, Split, Task
+from maml_sweep.tasks.base import SPLITS, Classification, Examples, Split, Task
 from maml_sweep.training import given, weights
 from maml_sweep.training.devices import Device
 from maml_sweep.training.pack import Run, Trainer
@@ -101,17 +101,27 @@ class Learner:
         adapted = dict(zip(names, arrays, strict=True))
         return Adapted(self.task, adapted, partial(self._outputs, inner))
 
-    def evaluate(self, split: Split = "test", tasks: int = 600) -> np.ndarray:
+    def evaluate(self, split: Split = "test", tasks: int = 600, measure: str = "") -> np.ndarray:
         """The metric of each task of a meta-split after `steps` steps: float [task].
 
         The meta-test tasks are those of `maml-sweep train`, and so are the numbers.
+
+        Args:
+          split: train, validation or test.
+          tasks: how many.
+          measure: one of the task's further `measures` in place of its metric.
+
+        Raises:
+          InputError: no such split or measure, or no task.
         """
-        one_of("split", split, ("train", "validation", "test"))
+        one_of("split", split, SPLITS)
+        if measure:
+            one_of("measure", measure, tuple(self.task.measures))
         theta = self._program.layout.row(self.weights)
         run = Run(self.meta.seed, self._settings, theta, theta, theta)
         seed = int(self.meta.test["seed"])
-        (curve,) = Trainer(self._program).curves([run], split, seed, positive("tasks", tasks))
-        scores: np.ndarray = curve[self.steps]
+        trainer, count = Trainer(self._program), positive("tasks", tasks)
+        scores: np.ndarray = trainer.evaluate([run], split, seed, count, measure)[0]
         return scores
 
     def _adapted(self, theta: Any, x: Any, y: Any, steps: Any) -> Inner:

@@ -52,7 +52,9 @@ def run(config: Any) -> float:
         log.warning("diverged after %d iterations: objective %s", trial.diverged, worst(parts.task))
         return worst(parts.task)
     if config.training.test:
-        scores = trainer.evaluate(trial.runs, "test", config.seed, config.training.test_tasks)
-        log.info("meta-test: %s %.6g", parts.task.metric, scores.mean())
+        for name in ("", *parts.task.measures):
+            tasks = config.training.test_tasks
+            scores = trainer.evaluate(trial.runs, "test", config.seed, tasks, name)
+            log.info("meta-test: %s %.6g", name or parts.task.metric, scores.mean())
     log.info("objective: %s %.8g", parts.task.metric, trial.values[-1])
     return trial.values[-1]

@@ -238,63 +238,48 @@ def test_another_sweeper_runs_two_whole_trials(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("outputs/runs/*/*/[01]/.hydra/config.yaml"))) == 2
 
 
-def test_the_four_are_searched_by_default(tmp_path: Path) -> None:
-    """`python sweep.py`, but for its size: rates, steps and meta-batches of a sinusoid MLP."""
-    answer = run(tmp_path, "study.n_trials=2", *SIZE, "model.widths=[4]")
+def test_what_is_named_is_searched_over_the_ranges_of_its_task(tmp_path: Path) -> None:
+    """Groups included; one of the four that is fixed leaves the others searched."""
+    named = ("algorithm.inner_lr=tag(log, interval(0.01, 1))", "model=mlp,conv4")
+    # A set for each model, so that both are trained.
+    sets = "study.enqueue=[{model:mlp},{model:conv4}]"
+    fixed = ("algorithm.inner_steps=1", "task.shots=1", *GLYPHS)
+    answer = run(tmp_path, "study.name=s", "study.n_trials=2", *named, sets, *fixed)
     assert answer.returncode == 0, answer.stderr
+    assert "best accuracy: " in answer.stdout
+    rows = _rows(tmp_path / "outputs" / "s", 2)
+    assert [row["model"] for row in rows] == ["mlp", "conv4"]
+    for row in rows:
+        assert _searched(row) == sorted({*FOUR, "model"} - {"algorithm.inner_steps"})
+        assert 0.01 <= float(row["algorithm.inner_lr"]) <= 1
+        assert 3e-4 <= float(row["optimizer.meta_lr"]) <= 5e-3
+        assert int(row["training.meta_batch_size"]) in range(8, 33)
+
+
+def test_a_sweep_its_resumption_and_its_refusal(tmp_path: Path) -> None:
+    """`python sweep.py`, but for its size: rates, steps and meta-batches of a sinusoid MLP."""
+    first = run(tmp_path, "study.n_trials=3", *SIZE, "model.widths=[4]")
+    assert first.returncode == 0, first.stderr
     (folder,) = (tmp_path / "outputs").iterdir()
     assert folder.name.startswith("sinusoid-mlp-maml-")
-    assert f"files: outputs/{folder.name}" in answer.stdout
-    for row in _rows(folder, 2):
+    assert f"files: outputs/{folder.name}" in first.stdout
+    rows = _rows(folder, 3)
+    for row in rows:
         assert _searched(row) == FOUR
         assert 1e-3 <= float(row["algorithm.inner_lr"]) <= 1e-1
         assert 3e-4 <= float(row["optimizer.meta_lr"]) <= 1e-2
         assert int(row["algorithm.inner_steps"]) in range(1, 6)
         assert int(row["training.meta_batch_size"]) in range(8, 65)
-
-
-def test_another_task_is_searched_over_its_own_ranges(tmp_path: Path) -> None:
-    """And one of the four that is fixed leaves the others searched."""
-    fixed = ("algorithm.inner_steps=1", *GLYPHS, "model=conv4", "model.filters=2")
-    answer = run(tmp_path, "study.name=s", "study.n_trials=3", *fixed)
-    assert answer.returncode == 0, answer.stderr
-    assert "best accuracy: " in answer.stdout
-    for row in _rows(tmp_path / "outputs" / "s", 3):
-        assert _searched(row) == [key for key in FOUR if key != "algorithm.inner_steps"]
-        assert 0.05 <= float(row["algorithm.inner_lr"]) <= 3
-        assert 3e-4 <= float(row["optimizer.meta_lr"]) <= 5e-3
-        assert int(row["training.meta_batch_size"]) in range(8, 33)
-
-
-def test_what_is_named_is_searched_groups_included(tmp_path: Path) -> None:
-    named = ("algorithm.inner_lr=tag(log, interval(0.01, 1))", "model=mlp,conv4")
-    # A set for each model, so that both are trained.
-    sets = "study.enqueue=[{model:mlp},{model:conv4}]"
-    fixed = ("algorithm.inner_steps=1", "training.meta_batch_size=2", *GLYPHS)
-    answer = run(tmp_path, "study.name=s", "study.n_trials=2", *named, sets, *fixed)
-    assert answer.returncode == 0, answer.stderr
-    rows = _rows(tmp_path / "outputs" / "s", 2)
-    assert [row["model"] for row in rows] == ["mlp", "conv4"]
-    for row in rows:
-        assert _searched(row) == ["algorithm.inner_lr", "model", "optimizer.meta_lr"]
-        assert 0.01 <= float(row["algorithm.inner_lr"]) <= 1
-
-
-def test_a_sweep_its_resumption_and_its_refusal(tmp_path: Path) -> None:
-    name, folder = "study.name=s", tmp_path / "outputs" / "s"
-    swept = ("algorithm.inner_lr=tag(log, interval(0.01, 0.1))", "algorithm.inner_steps=1,2")
-    first = run(tmp_path, name, "study.n_trials=3", *swept, *TINY)
-    assert first.returncode == 0, first.stderr
-    rows = _rows(folder, 3)
+    name = f"study.name={folder.name}"
     more = run(tmp_path, name, "study.n_trials=4")
     assert more.returncode == 0, more.stderr
     assert _rows(folder, 4)[:3] == rows
     files = {path: path.read_bytes() for path in folder.glob("*.*")}
     other = run(tmp_path, name, "algorithm.inner_steps=3", "task.shots=5")
     assert (other.returncode, len(other.stderr.splitlines())) == (2, 1)
-    assert "study.name=s exists with other settings" in other.stderr
+    assert f"{name} exists with other settings" in other.stderr
     assert "task.shots: 10 -> 5" in other.stderr
-    assert "search of algorithm.inner_steps: integers 1 … 2 -> absent" in other.stderr
+    assert "search of algorithm.inner_steps: integers 1 … 5 -> absent" in other.stderr
     assert files == {path: path.read_bytes() for path in folder.glob("*.*")}
 
 

@@ -70,6 +70,8 @@ ON_SINES = (
     "learned_optimizer",
 )
 ON_GLYPHS = ("fomaml", "maml_pp", "finetune", *CLASSES_ALONE)
+# Every option's state comes back from a checkpoint in test_family.py; these have the most of it.
+ENLARGED = ("maml_pp", "learned_optimizer")
 
 
 @pytest.fixture(autouse=True)
@@ -108,18 +110,20 @@ def test_no_option_is_left_out() -> None:
     ],
 )
 def test_every_option_sweeps(tmp_path: Path, option: str, task: Sequence[str]) -> None:
-    """Packed and pruned, then with two slots more."""
+    """Packed and pruned; two of them then with two slots more."""
     pruned = ("pruner.grace=0.3", "pruner.keep=0.5", "study.n_trials=4")
     small = SMALL.get(option, (FEW,))
     first = sweep(tmp_path, *task, *SHORT, *pruned, f"algorithm={option}", *small)
     assert_sound(first, 4)
     assert searched(first) == OWN.get(option, {RATE, STEPS})
     assert all(row[key] for row in first.rows for key in searched(first))
-    rows = list(first.rows)
-    more = sweep(tmp_path, "study.n_trials=6")
-    assert_sound(more, 6)
-    assert more.rows[:4] == rows
-    assert {program.traces for program in [*first.programs, *more.programs]} == {1}
+    assert {program.traces for program in first.programs} == {1}
+    if option in ENLARGED:
+        rows = list(first.rows)
+        more = sweep(tmp_path, "study.n_trials=6")
+        assert_sound(more, 6)
+        assert more.rows[:4] == rows
+        assert {program.traces for program in more.programs} == {1}
 
 
 @pytest.mark.parametrize("option", CLASSES_ALONE)

@@ -292,11 +292,11 @@ def test_a_name_is_escaped_in_the_title(usual: Answers, monkeypatch: pytest.Monk
     assert "{{ 7*7 }}" in source
 
 
-def test_two_thousand_trials_stay_small(tmp_path: Path) -> None:
-    study = answers(tmp_path, n_trials=2000, tasks=20, prune="none")
-    assert len(study.frames.values) == 2000 * 20
+def test_a_thousand_trials_stay_small(tmp_path: Path) -> None:
+    study = answers(tmp_path, n_trials=1000, tasks=20, prune="none")
+    assert len(study.frames.values) == 1000 * 20
     source = html(study).encode()
-    assert len(source) < 8e6
+    assert len(source) < 6.5e6  # of which plotly.js is 4.5e6
     page = parsed(source.decode())
     (values,) = [x for x in page.json("trials-data")["columns"] if x["key"] == "value"]
     assert values["values"] == pd.Series(study.frames.trials["value"]).tolist()

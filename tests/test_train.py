@@ -19,6 +19,7 @@ from sweeping import interrupt_after
 from synthetic import make
 from winning import digests, files, quick, results, short_calls, synthetic
 
+import maml_sweep
 from maml_sweep.analysis import loading
 from maml_sweep.cli import main
 from maml_sweep.errors import InputError
@@ -85,7 +86,8 @@ def test_every_seed_diverges(tmp_path: Path) -> None:
     assert sorted(found.diverged) == [0, 1]
     assert "  meta-test mse: every seed diverged" in lines(found)
     (entry,) = results(folder)["winners"]
-    assert entry["meta_test"] == {"over_tasks": None, "over_seeds": None, "adaptation": []}
+    nothing = {"over_tasks": None, "over_seeds": None, "adaptation": [], "measures": {}}
+    assert entry["meta_test"] == nothing
     assert [name for name in files(folder) if name.startswith("winners/")] == [
         "winners/results.json"
     ]
@@ -133,8 +135,12 @@ def test_the_command_is_interrupted(
 def test_a_task_of_the_users_own_is_found_beside_the_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Its further measures are reported beside its metric: the mean of three tasks' errors."""
     (tmp_path / "own_waves.py").write_text(
-        "from maml_sweep.tasks import Sinusoid\n\n\nclass Waves(Sinusoid):\n    pass\n"
+        "import tensorflow as tf\n"
+        "from maml_sweep.tasks import Sinusoid\n\n\n"
+        "class Waves(Sinusoid):\n"
+        "    measures = {'mae': lambda outputs, y: tf.reduce_mean(abs(outputs - y), [1, 2])}\n"
     )
     config = deepcopy(CONFIG)
     config["task"]["_target_"] = "own_waves.Waves"
@@ -146,7 +152,16 @@ def test_a_task_of_the_users_own_is_found_beside_the_shell(
     assert main(arguments) == 2
     assert "task: cannot build own_waves.Waves" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
     assert main([*arguments, "--tasks", "3"]) == 0
+    assert "meta-test mae: " in capsys.readouterr().out
+    (winner,) = results(tmp_path / "outputs" / "own")["winners"]
+    learner = maml_sweep.load(tmp_path / "outputs" / "own" / "winners" / "0-0.npz")
+    errors = learner.evaluate(tasks=3, measure="mae")
+    assert winner["meta_test"]["measures"]["mae"]["mean"] == pytest.approx(errors.mean(), rel=1e-5)
+    assert errors.shape == (3,) and (errors**2 <= learner.evaluate(tasks=3)).all()  # Jensen's
+    with pytest.raises(InputError, match="measure=r2: expected one of mae"):
+        learner.evaluate(measure="r2")
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,9 @@ class Trainer:
 
     # -- judging ------------------------------------------------------------------------------
 
-    def evaluate(self, runs: Sequence[Run], split: Split, seed: int, tasks: int) -> np.ndarray:
+    def evaluate(
+        self, runs: Sequence[Run], split: Split, seed: int, tasks: int, measure: str = ""
+    ) -> np.ndarray:
         """Each run's metric on a fixed set of tasks, after its own `eval_steps`.
 
         Args:
@@ -233,20 +235,27 @@ class Trainer:
           split: where the tasks come from.
           seed: fixes the tasks, the same for every run.
           tasks: how many.
+          measure: one of the task's further `measures` in place of its metric.
 
         Returns:
           float [run, task].
         """
-        scores: np.ndarray = self._scores(runs, split, seed, tasks, curve=False)[0]
+        scores: np.ndarray = self._scores(runs, split, seed, tasks, False, measure)[0]
         return scores
 
     def curves(self, runs: Sequence[Run], split: Split, seed: int, tasks: int) -> list[np.ndarray]:
         """Each run's metric after 0 … 2S steps, S its own `eval_steps`: float [step, task]."""
-        scores = self._scores(runs, split, seed, tasks, curve=True)
+        scores = self._scores(runs, split, seed, tasks, True)
         return [scores[: 2 * run.settings.eval_steps + 1, place] for place, run in enumerate(runs)]
 
     def _scores(
-        self, runs: Sequence[Run], split: Split, seed: int, tasks: int, *, curve: bool
+        self,
+        runs: Sequence[Run],
+        split: Split,
+        seed: int,
+        tasks: int,
+        curve: bool,
+        measure: str = "",
     ) -> np.ndarray:
         """Scores in blocks of tasks: [step (1 without curve), run, task]."""
         steps = np.array([run.settings.eval_steps for run in runs], np.int32)
@@ -260,14 +269,16 @@ class Trainer:
             counts = np.full(len(runs), last - first)
             lanes = self._arrange(steps[order], counts, self.program.eval_bound)
             lanes = [shard._replace(task=shard.task + np.int32(first)) for shard in lanes]
-            found = self.program.scores(state.theta, knobs, lanes, split, curve=curve)
+            found = self.program.scores(
+                state.theta, knobs, lanes, split, curve=curve, measure=measure
+            )
             for shard, values in zip(lanes, found, strict=True):
                 real = shard.owner < len(runs)
                 places = order[shard.owner[real]]
                 scores[:, places, shard.task[real]] = np.atleast_2d(values)[:, real]
             elapsed = time.perf_counter() - begin
             self.tally.judging += elapsed
-            self._charge(f"{split} {curve}", runs, elapsed)
+            self._charge(f"{split} {curve} {measure}", runs, elapsed)
             self.after_call()
         return scores
 

@@ -16,7 +16,7 @@ from maml_sweep import streams
 from maml_sweep.algorithms import Algorithm, Inner, Knobs, Problem
 from maml_sweep.backend import tf
 from maml_sweep.models.base import draw
-from maml_sweep.tasks.base import Examples, Split, Task
+from maml_sweep.tasks.base import Examples, Measure, Split, Task
 from maml_sweep.training import optimizers
 from maml_sweep.training.lanes import Lanes
 from maml_sweep.training.layout import Layout
@@ -75,7 +75,7 @@ class Program:
             jit_compile=compiled,
             input_signature=signatures.train(),
         )
-        self._scores: dict[tuple[Split, bool], Any] = {}
+        self._scores: dict[tuple[Split, bool, str], Any] = {}
 
     # -- what callers use ---------------------------------------------------------------------
 
@@ -122,6 +122,7 @@ class Program:
         split: Split,
         *,
         curve: bool = False,
+        measure: str = "",
     ) -> list[np.ndarray]:
         """The task's metric of every lane after adaptation.
 
@@ -131,15 +132,17 @@ class Program:
           lanes: which task of which place each lane of each shard is.
           split: where the tasks come from.
           curve: after each of 0 … 2 * eval_bound steps instead.
+          measure: one of the task's further `measures` in place of its metric.
 
         Returns:
           For each shard float [lane], or [step, lane] for a curve.
         """
-        if (split, curve) not in self._scores:
-            self._scores[split, curve] = self._score_function(split, curve)
+        kind = split, curve, measure
+        if kind not in self._scores:
+            self._scores[kind] = self._score_function(*kind)
         shards = [(shard.owner, shard.task, shard.live) for shard in lanes]
         arguments = _nested((theta, knobs, shards))
-        return [np.array(values) for values in self._scores[split, curve](*arguments)]
+        return [np.array(values) for values in self._scores[kind](*arguments)]
 
     def adapt(self, theta: Any, support: Examples, knobs: Knobs, count: Any) -> Inner:
         """Adapts lanes by as many steps as said at run time, so that one trace serves any number.
@@ -249,9 +252,11 @@ class Program:
 
     # -- evaluation ---------------------------------------------------------------------------
 
-    def _score_function(self, split: Split, curve: bool) -> Any:
+    def _score_function(self, split: Split, curve: bool, measure: str) -> Any:
+        judged = self.task.measures[measure] if measure else self.task.score
+
         def score(theta: Any, knobs: Knobs, lanes: Sequence[Any]) -> list[Any]:
-            return [self._lane_scores(theta, knobs, shard, split, curve) for shard in lanes]
+            return [self._lane_scores(theta, knobs, shard, split, curve, judged) for shard in lanes]
 
         return tf.function(
             score,
@@ -260,22 +265,24 @@ class Program:
             input_signature=self._signatures.score(),
         )
 
-    def _lane_scores(self, theta: Any, knobs: Knobs, lanes: Any, split: Split, curve: bool) -> Any:
+    def _lane_scores(
+        self, theta: Any, knobs: Knobs, lanes: Any, split: Split, curve: bool, judged: Measure
+    ) -> Any:
         owner, task, live = lanes
         meta, keys, knobs = self._lanes(theta, knobs, owner, task)
         support, query = self.task.episodes(split, keys, self.dtype)[:2]
         start = self.algorithm.start(self.problem, meta, support, knobs, training=False)
         if curve:
-            return self._curve(start, query, knobs)
+            return self._curve(start, query, knobs, judged)
         inner = self.algorithm.follow(self.problem, start, knobs, self._live(live))
-        return self._score(inner, query, knobs)
+        return self._score(inner, query, knobs, judged)
 
-    def _score(self, inner: Inner, query: Examples, knobs: Knobs) -> Any:
+    def _score(self, inner: Inner, query: Examples, knobs: Knobs, judged: Measure) -> Any:
         """The metric of every lane: float [lane]."""
         outputs = self.algorithm.predict(self.problem, inner, knobs, query.x)
-        return self.task.score(outputs, query.y)
+        return judged(outputs, query.y)
 
-    def _curve(self, start: Inner, query: Examples, knobs: Knobs) -> Any:
+    def _curve(self, start: Inner, query: Examples, knobs: Knobs, judged: Measure) -> Any:
         """The metric after 0 … 2 * eval_bound steps: [step, lane]."""
         steps = 2 * self.eval_bound
         knobs = knobs._replace(steps=tf.fill(tf.shape(knobs.steps), steps))
@@ -283,10 +290,11 @@ class Program:
         def advance(index: Any, fast: Any, curve: Any) -> tuple[Any, Any, Any]:
             inner = start._replace(fast=fast)
             inner = inner._replace(fast=self.algorithm.step(self.problem, inner, knobs, index))
-            return index + 1, inner.fast, curve.write(index + 1, self._score(inner, query, knobs))
+            scores = self._score(inner, query, knobs, judged)
+            return index + 1, inner.fast, curve.write(index + 1, scores)
 
         curve = tf.TensorArray(self.dtype, size=steps + 1, element_shape=[None])
-        curve = curve.write(0, self._score(start, query, knobs))
+        curve = curve.write(0, self._score(start, query, knobs, judged))
         loop = (tf.constant(0), start.fast, curve)
         return tf.while_loop(lambda index, *_: index < steps, advance, loop)[2].stack()
 

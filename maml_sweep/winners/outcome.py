@@ -45,6 +45,7 @@ class Outcome:
       diverged: index -> the iteration after which it diverged.
       validation: index -> metric on the validation tasks at the end, of the healthy ones.
       curves: index -> metric after 0 … 2S steps, float [step, task], of the healthy ones.
+      further: name -> index -> another measure after S steps, float [task], of the healthy ones.
       weights: index -> its parameters by name, of the healthy ones.
     """
 
@@ -56,6 +57,7 @@ class Outcome:
     diverged: Mapping[int, int]
     validation: Mapping[int, float]
     curves: Mapping[int, np.ndarray]
+    further: Mapping[str, Mapping[int, np.ndarray]]
     weights: Mapping[int, Mapping[str, np.ndarray]]
 
     @property
@@ -80,6 +82,15 @@ class Outcome:
         """Over tasks, after 0 … 2S steps."""
         return [mean_of(values) for values in self._mean_curve()] if self.curves else []
 
+    @property
+    def measures(self) -> dict[str, Mean]:
+        """The further measures over tasks, each task's averaged over seeds."""
+        return {
+            name: mean_of(np.mean(list(found.values()), axis=0))
+            for name, found in self.further.items()
+            if found
+        }
+
     def _mean_curve(self) -> np.ndarray:
         """The metric averaged over seeds: float [step, task]."""
         average: np.ndarray = np.mean(list(self.curves.values()), axis=0)
@@ -97,6 +108,7 @@ class Outcome:
                 "over_tasks": _json(self.over_tasks),
                 "over_seeds": _json(self.over_seeds),
                 "adaptation": [_json(mean) for mean in self.adaptation],
+                "measures": {name: _json(mean) for name, mean in self.measures.items()},
             },
             "seeds": [self._seed_json(index) for index in self.seeds],
         }
@@ -149,6 +161,8 @@ def lines(outcome: Outcome) -> Sequence[str]:
         head = f"  meta-test {metric} after {outcome.steps} step{'s' * (outcome.steps != 1)}: "
         found.append(head + with_half(outcome.over_tasks, "tasks"))
         found.append(" " * len(head) + with_half(outcome.over_seeds, "seeds"))
+        for name, mean in outcome.measures.items():
+            found.append(f"  meta-test {name}: {with_half(mean, 'tasks')}")
         means = "  ".join(f"{index}: {number(value)}" for index, value in outcome.each.items())
         found.append(f"  by seed  {means}")
         steps = enumerate(outcome.adaptation)

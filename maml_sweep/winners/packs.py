@@ -200,3 +200,21 @@ def curves(pack: Pack, seed: int, tasks: int) -> dict[Training, np.ndarray]:
         if not np.isfinite(curve[each.trial.settings.eval_steps]).all():
             each.trial.runs[0].diverged = each.trial.iteration
     return {each: curve for each, curve in found.items() if each.trial.diverged is None}
+
+
+def measures(pack: Pack, seed: int, tasks: int) -> dict[str, dict[Training, np.ndarray]]:
+    """The task's further measures of each healthy training after S steps: by name, float [task].
+
+    Args:
+      pack: trained to its end, its `curves` drawn.
+      seed: fixes the meta-test tasks.
+      tasks: how many of them.
+    """
+    runs = [each.trial.runs[0] for each in pack.healthy]
+    if not runs:
+        return {}
+    found = {
+        name: pack.trainer.evaluate(runs, "test", seed, tasks, name)
+        for name in pack.trainer.program.task.measures
+    }
+    return {name: dict(zip(pack.healthy, values, strict=True)) for name, values in found.items()}

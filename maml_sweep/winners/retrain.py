@@ -78,13 +78,18 @@ def _judged(pack: Pack, plan: Plan, request: Request, view: View) -> Iterator[Ou
     for _ in packs.train(pack, plan.seed, validation_tasks):
         view.rung()
     curves = packs.curves(pack, plan.seed, request.tasks)
+    further = packs.measures(pack, plan.seed, request.tasks)
     for slot in dict.fromkeys(each.winner.slot for each in pack.trainings):
         own = [each for each in pack.trainings if each.winner.slot == slot]
-        yield _outcome(pack, own, curves, plan.metric)
+        yield _outcome(pack, own, curves, further, plan.metric)
 
 
 def _outcome(
-    pack: Pack, own: Sequence[Training], curves: Mapping[Training, np.ndarray], metric: str
+    pack: Pack,
+    own: Sequence[Training],
+    curves: Mapping[Training, np.ndarray],
+    further: Mapping[str, Mapping[Training, np.ndarray]],
+    metric: str,
 ) -> Outcome:
     """Gathers the trainings of one winner."""
     settings = own[0].trial.settings
@@ -99,5 +104,6 @@ def _outcome(
         diverged={each.index: x for each in own if (x := each.trial.diverged) is not None},
         validation={each.index: each.trial.values[-1] for each in healthy},
         curves={each.index: curves[each] for each in healthy},
+        further={name: {x.index: found[x] for x in healthy} for name, found in further.items()},
         weights={each.index: layout.named(each.trial.runs[0].theta, steps) for each in healthy},
     )
