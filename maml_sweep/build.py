@@ -120,10 +120,18 @@ def structure(parts: Components, config: DictConfig, bound: int) -> Structure:
 
 
 def program(parts: Components, structure: Structure, config: Any, device: Device) -> Program:
-    """Builds a structure's program (which is traced at its first call)."""
+    """Builds a structure's program (which is traced at its first call).
+
+    Raises:
+      InputError: a model that only this process may read is wrong, or not the algorithm's.
+    """
+    learnt = problem(parts.task, parts.model)
+    if not parts.model.known:
+        parts.model.load()
+        parts.algorithm.check(learnt)
     return Program(
         parts.task,
-        problem(parts.task, parts.model),
+        learnt,
         parts.algorithm,
         bound=structure.bound,
         eval_bound=structure.eval_bound,

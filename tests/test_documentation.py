@@ -15,7 +15,14 @@ from composing import ROOT, composer
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 import maml_sweep
-from maml_sweep import cli, config, config_search
+from maml_sweep import (
+    cli,
+    config,
+    config_algorithms,
+    config_models,
+    config_search,
+    config_tasks,
+)
 from maml_sweep.build import components
 from maml_sweep.search.compose import Composer
 from maml_sweep.search.plans import make_plan
@@ -34,20 +41,16 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_composes(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_of_the_readme_composes(command: str) -> None:
     arguments = shlex.split(command, comments=True)
     if arguments in (["--help"], ["--cfg", "job"]):
         return  # run for good in test_command_line.py
     hydras = [x for x in arguments if x.lstrip("+").startswith("hydra")]
     if "--config-dir" in arguments:
-        write_blocks(tmp_path)
-        monkeypatch.syspath_prepend(str(tmp_path))
         place = arguments.index("--config-dir")
         _, folder = arguments[place : place + 2]
         del arguments[place : place + 2]
-        hydras.append(f"hydra.searchpath=[file://{tmp_path / folder}]")
+        hydras.append(f"hydra.searchpath=[file://{ROOT / folder}]")
     hydras = [x for x in hydras if not x.startswith(LAUNCHER) or installed(x)]
     tasks = [x for x in arguments if not x.lstrip("+").startswith("hydra")]
     check(composer(*(x for x in hydras if not x.startswith("hydra.mode="))), hydras, tasks)
@@ -74,14 +77,12 @@ def check(composing: Composer, hydras: list[str], tasks: list[str]) -> None:
         assert plan.space["branches"]
 
 
-def write_blocks(folder: Path) -> None:
-    """Writes the code blocks whose first line is a comment with a file's name."""
-    blocks = re.findall(r"```\w+\n(# (\S+)\n.*?)```", README, re.DOTALL)
+def test_a_file_that_is_shown_is_the_file() -> None:
+    """The code blocks whose first line is a comment with a file's name."""
+    blocks = re.findall(r"```\w+\n# (\S+)\n(.*?)```", README, re.DOTALL)
     assert blocks
-    for text, name in blocks:
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    for name, text in blocks:
+        assert (ROOT / name).read_text() == text, name
 
 
 def installed(launcher: str) -> bool:
@@ -115,7 +116,9 @@ def test_the_changelog_has_this_version() -> None:
     assert f"\n## {maml_sweep.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("module", [config, config_search])
+@pytest.mark.parametrize(
+    "module", [config, config_algorithms, config_models, config_search, config_tasks]
+)
 def test_every_typed_option_says_what_it_is(module: ModuleType) -> None:
     source = Path(str(module.__file__)).read_text()
     groups = {**config.GROUPS, "sampler": config_search.SAMPLERS, "pruner": config_search.PRUNERS}

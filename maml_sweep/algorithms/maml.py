@@ -54,7 +54,7 @@ class MAML(Algorithm):
     def check(self, problem: Problem) -> None:
         """Refuses a body that has nothing to adapt, besides what `Algorithm.check` does."""
         super().check(problem)
-        if self.adapts == "body" and not problem.model.body:
+        if self.adapts == "body" and problem.model.known and not problem.model.body:
             raise InputError(
                 "algorithm.adapts=body: the model has a head alone, so nothing would adapt; "
                 "choose algorithm.adapts=all or a model with hidden layers"

@@ -38,7 +38,7 @@ class ProtoNet(Algorithm):
         """Refuses a model without a body to learn, or whose head cannot be a prototype's."""
         super().check(problem)
         model = problem.model
-        if not model.body or len(model.head) != 2:
+        if model.known and (not model.body or len(model.head) != 2):
             lack = "a bias in its last layer" if model.body else "hidden layers"
             raise InputError(
                 f"algorithm=protonet: expected a model of hidden layers under a dense layer with "

@@ -16,6 +16,9 @@ from maml_sweep.models import lanes
 # a share of its own instead of by the meta-optimizer.
 Role = Literal["weight", "norm", "rate", "average"]
 
+# What initial values are drawn from; all but the last have independent entries.
+Law = Literal["truncated_normal", "normal", "uniform", "orthogonal"]
+
 
 class Parameter(NamedTuple):
     """A meta-learnt array: its shape, and what it starts from.
@@ -24,21 +27,23 @@ class Parameter(NamedTuple):
       name: with a slash.
       shape: without lanes.
       deviation: standard deviation of its initial value around its mean.
-      mean: of its initial value.
+      mean: of its initial value: a number, or an array of its shape.
       role: see `Role`.
       knob: the runtime number of the algorithm to be added to the mean; empty: none.
       per_step: whether its first axis counts inner steps, up to the program's bound.
       share: for an average: how far it moves towards the newest value at each iteration.
+      law: what its initial value is drawn from.
     """
 
     name: str
     shape: tuple[int, ...]
     deviation: float = 0.0
-    mean: float = 0.0
+    mean: Any = 0.0  # a number or an array
     role: Role = "weight"
     knob: str = ""
     per_step: bool = False
     share: float = 0.0
+    law: Law = "truncated_normal"
 
 
 # The batch statistics of each norm in order: (mean, variance), float [lane, channels].
@@ -61,14 +66,41 @@ def draw(
     """
     values = []
     for index, parameter in enumerate(parameters):
-        size = math.prod(parameter.shape)
-        draws = streams.truncated_normal(streams.fold_in(keys, index), size, dtype)
-        value = parameter.mean + parameter.deviation * tf.reshape(draws, (-1, *parameter.shape))
+        draws = _draws(parameter, streams.fold_in(keys, index), dtype)
+        value = tf.constant(parameter.mean, dtype) + parameter.deviation * draws
         if parameter.knob:
             start = (knobs or {})[parameter.knob]
             value += tf.reshape(start, [-1, *[1] * len(parameter.shape)])
         values.append(value)
     return values
+
+
+def _draws(parameter: Parameter, keys: Any, dtype: Any) -> Any:
+    """Entries of mean zero and deviation one: [place, *shape]."""
+    size = math.prod(parameter.shape)
+    if parameter.law == "uniform":
+        draws = streams.uniform(keys, size, dtype, -math.sqrt(3), math.sqrt(3))
+    elif parameter.law == "normal":
+        draws = streams.normal(keys, size, dtype)
+    elif parameter.law == "orthogonal":
+        draws = _orthogonal(keys, parameter.shape, dtype)
+    else:
+        draws = streams.truncated_normal(keys, size, dtype)
+    return tf.reshape(draws, (-1, *parameter.shape))
+
+
+def _orthogonal(keys: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Orthogonal rows or columns, whichever are fewer, all but the last axis being rows.
+
+    The Q of a normal matrix, its signs set by R's diagonal so that every rotation is as likely
+    (Mezzadri 2007, "How to generate random matrices from the classical compact groups").
+    """
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    long, short = max(rows, columns), min(rows, columns)
+    matrix = tf.reshape(streams.normal(keys, long * short, dtype), [-1, long, short])
+    q, r = tf.linalg.qr(matrix)
+    q *= tf.sign(tf.linalg.diag_part(r))[:, tf.newaxis]
+    return math.sqrt(long) * (q if rows == long else tf.linalg.matrix_transpose(q))
 
 
 def dense_parameters(name: str, inputs: int, outputs: int) -> list[Parameter]:
@@ -93,11 +125,25 @@ class Model(ABC):
       width: of the features that the body makes.
       support_statistics: whether a query set is normalised with its support set's statistics
         (else with its own).
+      known: whether its parameters can be told yet; some models must read TensorFlow for that
+        (see `load`), and algorithms put off till then what they check of a body and a head.
     """
 
     outputs: int
     width: int
     support_statistics: bool = False
+
+    @property
+    def known(self) -> bool:
+        """See the class."""
+        return True
+
+    def load(self) -> None:  # noqa: B027  (most models have nothing to read)
+        """Reads what a constructor may not, in the process that trains; then it is `known`.
+
+        Raises:
+          InputError: what it reads is wrong.
+        """
 
     @property
     @abstractmethod

@@ -52,8 +52,8 @@ def grouped_convolution_works(dtype: Any) -> bool:
     return dtype == tf.float32 and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
 
 
-def convolution(x: Any, kernel: Any, stride: int) -> Any:
-    """A 'SAME' convolution of folded lanes, each lane by its own kernel.
+def convolution(x: Any, kernel: Any, stride: int, padding: str = "SAME") -> Any:
+    """A convolution of folded lanes, each lane by its own kernel.
 
     In float32 the lanes are the groups of one grouped convolution. Elsewhere it is a product of
     patches and kernels (about four times slower).
@@ -62,24 +62,27 @@ def convolution(x: Any, kernel: Any, stride: int) -> Any:
       x: [example, height, width, lane * in].
       kernel: [lane, rows, columns, in, out].
       stride: of both axes.
+      padding: "SAME" or "VALID".
 
     Returns:
-      [example, ceil(height / stride), ceil(width / stride), lane * out].
+      [example, ceil(height / stride), ceil(width / stride), lane * out]; where `VALID`, of the
+      pixels that see no border alone.
     """
     if not grouped_convolution_works(x.dtype):
-        return _patch_convolution(x, kernel, stride)
+        return _patch_convolution(x, kernel, stride, padding)
     _, rows, columns, inputs, outputs = kernel.shape
     filters = tf.transpose(kernel, [1, 2, 3, 0, 4])
     filters = tf.reshape(filters, [rows, columns, inputs, tf.shape(kernel)[0] * outputs])
-    return tf.nn.conv2d(x, filters, stride, "SAME")
+    return tf.nn.conv2d(x, filters, stride, padding)
 
 
-def _patch_convolution(x: Any, kernel: Any, stride: int) -> Any:
+def _patch_convolution(x: Any, kernel: Any, stride: int, padding: str = "SAME") -> Any:
     """`convolution` as a matrix product of patches: any float type, any device."""
     _, rows, columns, inputs, outputs = kernel.shape
     lanes = unfold_lanes(x, inputs)
     _, _, height, width, _ = lanes.shape
-    patches = _patches(tf.reshape(lanes, [-1, height, width, inputs]), rows, columns, stride)
+    pixels = tf.reshape(lanes, [-1, height, width, inputs])
+    patches = _patches(pixels, rows, columns, stride, padding)
     _, high, wide, depth = patches.shape
     count = tf.shape(kernel)[0]
     product = tf.matmul(
@@ -88,8 +91,8 @@ def _patch_convolution(x: Any, kernel: Any, stride: int) -> Any:
     return fold_lanes(tf.reshape(product, [count, tf.shape(x)[0], high, wide, outputs]))
 
 
-def _patches(x: Any, rows: int, columns: int, stride: int) -> Any:
-    """What each output pixel of a 'SAME' convolution sees.
+def _patches(x: Any, rows: int, columns: int, stride: int, padding: str) -> Any:
+    """What each output pixel of a convolution sees.
 
     By shifted views: `tf.image.extract_patches` gives the same, but its gradient takes seconds to
     trace.
@@ -99,12 +102,14 @@ def _patches(x: Any, rows: int, columns: int, stride: int) -> Any:
       rows: of the kernel.
       columns: of the kernel.
       stride: of both axes.
+      padding: "SAME" or "VALID".
 
     Returns:
-      [example, ceil(height / stride), ceil(width / stride), rows * columns * channel].
+      [example, high, wide, rows * columns * channel].
     """
     (_, height, width, _) = x.shape
-    high, wide = -(-height // stride), -(-width // stride)
+    lost = (0, 0) if padding == "SAME" else (rows - 1, columns - 1)
+    high, wide = -(-(height - lost[0]) // stride), -(-(width - lost[1]) // stride)
     spare_rows = max((high - 1) * stride + rows - height, 0)
     spare_columns = max((wide - 1) * stride + columns - width, 0)
     above, left = spare_rows // 2, spare_columns // 2
@@ -125,6 +130,7 @@ def batch_norm(
     statistics: Sequence[Any] | None = None,
     *,
     fused: bool = False,
+    epsilon: float = EPSILON,
 ) -> tuple[Any, tuple[Any, Any]]:
     """Normalises each lane's channels over its examples and pixels.
 
@@ -136,18 +142,19 @@ def batch_norm(
       fused: use TensorFlow's fused kernel for `x`'s own statistics where it can (float32). Its
         double gradient is right and it is a tenth to a quarter faster, but no gradient flows
         through the statistics it returns.
+      epsilon: added to variances.
 
     Returns:
       The normalised [example, height, width, lane * channel], and the statistics of `x`.
     """
     scale, offset = tf.reshape(scale, [-1]), tf.reshape(offset, [-1])
     if fused and statistics is None and x.dtype == tf.float32:
-        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=EPSILON)
+        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=epsilon)
         return y, (mean, variance * _biased(x))
     mean = tf.reduce_mean(x, axis=[0, 1, 2])
     variance = tf.reduce_mean(tf.square(x - mean), axis=[0, 1, 2])
     used_mean, used_variance = statistics or (mean, variance)
-    y = (x - used_mean) * (scale * tf.math.rsqrt(used_variance + EPSILON)) + offset
+    y = (x - used_mean) * (scale * tf.math.rsqrt(used_variance + epsilon)) + offset
     return y, (mean, variance)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from maml_sweep.backend import tf
 from maml_sweep.checks import number, one_of, positive
-from maml_sweep.errors import InputError
-from maml_sweep.models import lanes
+from maml_sweep.models import blocks, lanes
 from maml_sweep.models.base import Model, Parameter, Statistics, dense_parameters, glorot
 
 ACTIVATIONS = ("relu", "tanh", "elu", "gelu", "sigmoid", "softplus", "silu")
@@ -91,11 +90,7 @@ class Conv4(Model):
         downsample: str = "max_pool",
         norm: str = "transductive",
     ) -> None:
-        if len(input_shape) != 3:
-            raise InputError(
-                f"model=conv4: expected images [height, width, channels], but the task's examples "
-                f"have shape {list(input_shape)}; choose model=mlp"
-            )
+        blocks.image("conv4", input_shape)
         self.filters = positive("model.filters", filters)
         self.stride = one_of("model.downsample", downsample, ("max_pool", "stride")) == "stride"
         self.support_statistics = one_of("model.norm", norm, ("transductive", "support")) == (
@@ -114,15 +109,13 @@ class Conv4(Model):
     @property
     def body(self) -> Sequence[Parameter]:
         """kernel, scale, offset of each block."""
-        parameters = []
+        parameters: list[Parameter] = []
         channels = self.input_shape[2]
         for block in range(self.BLOCKS):
-            shape = (3, 3, channels, self.filters)
             deviation = glorot(9 * channels, 9 * self.filters)
-            parameters.append(Parameter(f"block{block}/kernel", shape, deviation))
-            scale = Parameter(f"block{block}/scale", (self.filters,), mean=1.0, role="norm")
-            offset = Parameter(f"block{block}/offset", (self.filters,), role="norm")
-            parameters += [scale, offset]
+            parameters += blocks.normed_parameters(
+                f"block{block}", 3, channels, self.filters, deviation
+            )
             channels = self.filters
         return parameters
 
@@ -133,30 +126,40 @@ class Conv4(Model):
         x = lanes.fold_lanes(x)
         found = []
         for block in range(self.BLOCKS):
-            kernel, scale, offset = params[3 * block : 3 * block + 3]
-            x = lanes.convolution(x, kernel, 2 if self.stride else 1)
-            given = [tf.reshape(v, [-1]) for v in statistics[block]] if statistics else None
-            x, own = lanes.batch_norm(x, scale, offset, given, fused=not self.support_statistics)
-            found.append(tuple(tf.reshape(value, [-1, self.filters]) for value in own))
+            x, own = blocks.normed(
+                x,
+                params[3 * block : 3 * block + 3],
+                statistics[block] if statistics else None,
+                stride=2 if self.stride else 1,
+                fused=not self.support_statistics,
+            )
+            found.append(own)
             x = tf.nn.relu(x)
-            window = [min(2, extent) for extent in x.shape[1:3]]  # an axis of 1 stays
-            if not self.stride and window != [1, 1]:
-                x = tf.nn.max_pool2d(x, window, window, "VALID")
+            if not self.stride:
+                x = blocks.halved(x)
         x = lanes.unfold_lanes(x, self.filters)
         return tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], self.width]), found
 
 
 class Linear(Model):
-    """y = x w without a bias: what `task=quadratics` fits, whose parameters are w itself.
+    """y = x w, or x w + b: what `task=quadratics` fits, and softmax or linear regression.
 
     Args:
       input_shape: of one example; it is flattened.
       outputs: width of the output layer.
       deviation: of the initial weights.
+      bias: whether there is a b, which starts from zero.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], outputs: int, deviation: float = 0.01) -> None:
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        deviation: float = 0.01,
+        bias: bool = False,
+    ) -> None:
         self.deviation = number("model.deviation", deviation, least=0.0)
+        self.bias = bias
         self.width = math.prod(input_shape)
         self.outputs = outputs
 
@@ -167,8 +170,9 @@ class Linear(Model):
 
     @property
     def head(self) -> Sequence[Parameter]:
-        """The weight."""
-        return [Parameter("output/weight", (self.width, self.outputs), self.deviation)]
+        """The weight, and the bias if there is one."""
+        weight = Parameter("output/weight", (self.width, self.outputs), self.deviation)
+        return [weight, Parameter("output/bias", (self.outputs,))] if self.bias else [weight]
 
     def features(
         self, params: Sequence[Any], x: Any, statistics: Statistics | None = None

@@ -42,5 +42,5 @@ def dealt(names: Iterable[str], shares: Sequence[float] = SHARES) -> dict[Split,
     ends = [0, count - held - asked, count - asked, count]
     return {
         split: sorted(shuffled[first:last])
-        for split, first, last in zip(SPLITS, ends, ends[1:], strict=True)
+        for split, first, last in zip(SPLITS, ends[:-1], ends[1:], strict=True)
     }
