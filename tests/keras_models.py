@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras  # type: ignore[import-untyped]
+import keras
 from keras import layers, ops
 
 NORMS: dict[str, Callable[[], Any]] = {

@@ -86,7 +86,12 @@ def test_every_seed_diverges(tmp_path: Path) -> None:
     assert sorted(found.diverged) == [0, 1]
     assert "  meta-test mse: every seed diverged" in lines(found)
     (entry,) = results(folder)["winners"]
-    nothing = {"over_tasks": None, "over_seeds": None, "adaptation": [], "measures": {}}
+    nothing: dict[str, Any] = {
+        "over_tasks": None,
+        "over_seeds": None,
+        "adaptation": [],
+        "measures": {},
+    }
     assert entry["meta_test"] == nothing
     assert [name for name in files(folder) if name.startswith("winners/")] == [
         "winners/results.json"
