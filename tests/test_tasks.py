@@ -17,6 +17,7 @@ from maml_sweep.errors import InputError
 from maml_sweep.tasks import Classification, Episode, Quadratics, Sinusoid, Task
 from maml_sweep.tasks.base import SPLITS, Split
 from maml_sweep.tasks.draws import distinct
+from maml_sweep.tasks.reading.splits import dealt
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -172,6 +173,24 @@ def test_labels_stand_for_the_classes_named(task: Task, case: Case) -> None:
 def test_the_two_sets_of_a_quadratic_are_one() -> None:
     episode = Quadratics(4).episodes("train", tf.constant(keys(2)), tf.float32)
     assert episode.query.x is episode.support.x and episode.query.y is episode.support.y
+
+
+# -- splits --------------------------------------------------------------------------------------
+
+
+def test_names_are_dealt_by_their_hash_alone() -> None:
+    """A hundred names by the shares; three, one each, whatever the shares; fewer are refused."""
+    names = [f"class {number}" for number in range(100)]
+    found = dealt(names)
+    assert [len(found[split]) for split in SPLITS] == [64, 16, 20]
+    assert sorted(name for split in SPLITS for name in found[split]) == sorted(names)
+    assert dealt([*reversed(names), *names]) == found
+    for shares in ((0.64, 0.16, 0.2), (0.1, 0.8, 0.1), (0.05, 0.05, 0.9)):
+        assert [len(part) for part in dealt(names[:3], shares).values()] == [1, 1, 1]
+    with pytest.raises(InputError, match="three or more classes, users or domains"):
+        dealt(["a", "b", "a"])
+    with pytest.raises(InputError, match=r"task.shares=\[1, 1, 1\]: expected the shares"):
+        dealt(names, (1, 1, 1))
 
 
 # -- draws ---------------------------------------------------------------------------------------

@@ -37,8 +37,8 @@ def dealt(names: Iterable[str], shares: Sequence[float] = SHARES) -> dict[Split,
         raise InputError(
             f"three meta-splits need three or more classes, users or domains, but there are {count}"
         )
-    held = max(1, round(shares[1] * count))
-    asked = max(1, round(shares[2] * count))
+    held = min(max(1, round(shares[1] * count)), count - 2)
+    asked = min(max(1, round(shares[2] * count)), count - held - 1)
     ends = [0, count - held - asked, count - asked, count]
     return {
         split: sorted(shuffled[first:last])
