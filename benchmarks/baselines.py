@@ -23,6 +23,7 @@ from maml_sweep.errors import InputError
 from maml_sweep.learner import Learner
 
 FILES = {
+    **dict.fromkeys(("CifarFS", "Glyphs", "ImageFolder", "MiniImageNet", "Omniglot"), "images"),
     "Boxes": "boxes",
     "Ratings": "ratings",
     "Sentiment": "sentiment",
