@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from maml_sweep.streams import derive_seed
 
@@ -23,4 +22,6 @@ def uniform(name: str, *shape: int) -> NDArray[np.float64]:
 
 def normal(name: str, *shape: int) -> NDArray[np.float64]:
     """Standard normal numbers of this name and shape, by inversion."""
+    from scipy.special import ndtri
+
     return np.asarray(ndtri(uniform(name, *shape) + 2.0**-54), np.float64)
