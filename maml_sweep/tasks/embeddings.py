@@ -11,7 +11,8 @@ from maml_sweep.errors import InputError
 from maml_sweep.tasks.base import Classification, Episode, Split
 from maml_sweep.tasks.draws import FewShot
 from maml_sweep.tasks.reading import vectors
-from maml_sweep.tasks.reading.vectors import File, Vectors
+from maml_sweep.tasks.reading.roots import File
+from maml_sweep.tasks.reading.vectors import Vectors
 from maml_sweep.tasks.resident import resident
 
 

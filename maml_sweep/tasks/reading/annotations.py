@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maml_sweep.errors import InputError
-from maml_sweep.streams import derive_seed
 from maml_sweep.tasks.base import Split
-from maml_sweep.tasks.reading.image_files import ABSENT, File, images
-from maml_sweep.tasks.reading.splits import dealt
+from maml_sweep.tasks.reading.image_files import File, named
+from maml_sweep.tasks.reading.splits import by_hash, dealt
 
 BEYOND = 1.0  # pixels a box may reach over the edge of its image, where it is then cut off
 
@@ -63,20 +62,7 @@ def gathered(
     for image, name, corners in boxes:
         classes.setdefault(name, []).append((rows[image], corners))
     by_name = {name: tuple(sorted(found)) for name, found in sorted(classes.items())}
-    return Annotated(layout, root, _files(root, order), by_name)
-
-
-def _files(root: Path, names: Sequence[str]) -> tuple[File, ...]:
-    """The images' files as they are now; those that are not there are bad images later."""
-    folders = sorted({name.rpartition("/")[0] for name in names})
-    inside = [folder for folder in folders if ".." not in folder.split("/")]
-    there = {
-        file.name: file
-        for folder in inside
-        if (root / folder).is_dir()
-        for file in images(root, folder)
-    }
-    return tuple(there.get(name, File(name, ABSENT, 0)) for name in names)
+    return Annotated(layout, root, named(root, order), by_name)
 
 
 def corners(
@@ -133,7 +119,7 @@ def split_of(names: Iterable[str], option: str, shares: Sequence[float]) -> dict
             "choose task.split=dealt"
         )
     dealt(every, shares)  # refuses odd shares and too few classes
-    base = sorted(every - set(NOVEL[chosen]), key=lambda name: (derive_seed("split", name), name))
+    base = by_hash(every - set(NOVEL[chosen]))
     held = max(1, round(len(base) * shares[1] / (shares[0] + shares[1])))
     if held >= len(base):
         raise InputError(f"task.split={option}: there are only {len(base)} other classes")

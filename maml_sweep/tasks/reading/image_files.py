@@ -128,6 +128,22 @@ def images(root: Path, folder: str) -> tuple[File, ...]:
     return _listed(seen(root, folder))
 
 
+def named(root: Path, names: Sequence[str]) -> tuple[File, ...]:
+    """The images of these paths in `root`, in this order.
+
+    What is not there, or would lead out of `root`, has the size ABSENT: a bad image later.
+    """
+    parents = {PurePosixPath(name).parent for name in names}
+    inside = sorted(str(each) for each in parents if not {"/", ".."} & set(each.parts))
+    there = {
+        file.name: file
+        for folder in inside
+        if (root / folder).is_dir()
+        for file in images(root, folder)
+    }
+    return tuple(there.get(name, File(name, ABSENT, 0)) for name in names)
+
+
 @functools.cache
 def _listed(folder: Seen) -> tuple[File, ...]:
     with os.scandir(folder.path) as entries:

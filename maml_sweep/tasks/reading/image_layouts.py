@@ -16,13 +16,13 @@ from maml_sweep.tasks.base import SPLITS, Split
 from maml_sweep.tasks.reading import roots
 from maml_sweep.tasks.reading.bad import BadRecords
 from maml_sweep.tasks.reading.image_files import (
-    ABSENT,
     File,
     Found,
     Seen,
     checked,
     folders,
     images,
+    named,
     seen,
 )
 from maml_sweep.tasks.reading.splits import dealt
@@ -133,22 +133,13 @@ def by_csv(root: Path, policy: str, expected: str) -> Found:
         if not path.is_file():
             raise roots.lacking(root, path.name, expected)
         rows = _rows(seen(root, path.name), policy)
-        named: dict[str, list[File]] = {}
-        there = _there(root, [name for name, _ in rows])
-        for name, label in rows:
-            where = str(PurePosixPath("images", name))
-            named.setdefault(label, []).append(there.get(where, File(where, ABSENT, 0)))
-        splits[split] = sorted(named)
-        classes |= {label: sorted(files) for label, files in named.items()}
+        files = named(root, [f"images/{PurePosixPath(name)}" for name, _ in rows])
+        labelled: dict[str, list[File]] = {}
+        for file, (_, label) in zip(files, rows, strict=True):
+            labelled.setdefault(label, []).append(file)
+        splits[split] = sorted(labelled)
+        classes |= {label: sorted(found) for label, found in labelled.items()}
     return checked(Found("csv", root, dict(sorted(classes.items())), splits))
-
-
-def _there(root: Path, names: Sequence[str]) -> dict[str, File]:
-    """The images in the folders that names are of, by their path; no way leads out of `images`."""
-    parents = {PurePosixPath("images", name).parent for name in names}
-    inside = sorted(str(each) for each in parents if each.parts[0] == "images")
-    real = [each for each in inside if ".." not in each.split("/") and (root / each).is_dir()]
-    return {file.name: file for each in real for file in images(root, each)}
 
 
 @functools.cache

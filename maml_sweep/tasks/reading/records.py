@@ -23,7 +23,6 @@ from typing import Any, BinaryIO, NamedTuple
 
 from maml_sweep.errors import InputError
 from maml_sweep.tasks.reading.bad import BadRecords
-from maml_sweep.tasks.reading.vectors import File
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 _UNDECODED = re.compile("[\udc80-\udcff]")  # where Python puts bytes that are no UTF-8
@@ -47,12 +46,6 @@ def kind(path: Path) -> str:
 def stem(path: Path) -> str:
     """A file's name up to its first dot."""
     return path.name.split(".")[0]
-
-
-def stamped(path: Path) -> File:
-    """A file as it is now."""
-    status = path.stat()
-    return File(path.resolve(), status.st_mtime_ns, status.st_size)
 
 
 def records(path: Path, bad: BadRecords) -> Iterator[Record]:

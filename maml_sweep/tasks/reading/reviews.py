@@ -23,8 +23,8 @@ from maml_sweep.tasks.base import SPLITS, Split
 from maml_sweep.tasks.reading import records, roots, words
 from maml_sweep.tasks.reading.bad import BadRecords
 from maml_sweep.tasks.reading.corpus import Builder, Corpus
+from maml_sweep.tasks.reading.roots import File
 from maml_sweep.tasks.reading.splits import dealt
-from maml_sweep.tasks.reading.vectors import File
 
 EXPECTED = (
     "expected files of Amazon reviews, one a domain (.jsonl or .json, each also .gz; "
@@ -55,7 +55,7 @@ def find(root: str | None) -> tuple[Domain, ...]:
     entries = sorted(folder.iterdir())
     found = [_folder(each) for each in entries if each.is_dir() and [*each.glob(f"*{SUFFIX}")]]
     found += [
-        Domain(records.stem(each), (records.stamped(each),))
+        Domain(records.stem(each), (roots.stamped(each),))
         for each in entries
         if each.is_file() and records.kind(each) in (".jsonl", ".json")
     ]
@@ -73,7 +73,7 @@ def _folder(path: Path) -> Domain:
     for file in files:
         if not file.is_file():
             raise roots.lacking(path, file.name, EXPECTED)
-    return Domain(path.name, tuple(map(records.stamped, files)))
+    return Domain(path.name, tuple(map(roots.stamped, files)))
 
 
 def parts(

@@ -1,10 +1,25 @@
-"""Where a task's files lie: `task.root`, and what is said when they do not."""
+"""Where a task's files lie: `task.root`, what is said when they do not, and files as they were."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from maml_sweep.errors import InputError
+
+
+class File(NamedTuple):
+    """A file as it was when it was looked at: what caches of its content go by."""
+
+    path: Path
+    modified: int  # nanoseconds
+    size: int  # bytes
+
+
+def stamped(path: Path) -> File:
+    """A file as it is now."""
+    status = path.stat()
+    return File(path.resolve(), status.st_mtime_ns, status.st_size)
 
 
 def folder(root: str | None, expected: str) -> Path:

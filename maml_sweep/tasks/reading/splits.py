@@ -11,6 +11,11 @@ from maml_sweep.tasks.base import SPLITS, Split
 SHARES = (0.64, 0.16, 0.20)  # of train, validation, test: those of miniImageNet's 100 classes
 
 
+def by_hash(names: Iterable[str]) -> list[str]:
+    """Names in an order that is only theirs; repetitions count once."""
+    return sorted(set(names), key=lambda name: (derive_seed("split", name), name))
+
+
 def dealt(names: Iterable[str], shares: Sequence[float] = SHARES) -> dict[Split, list[str]]:
     """Deals names to the splits by a hash of each, so that no order of files plays a part.
 
@@ -31,7 +36,7 @@ def dealt(names: Iterable[str], shares: Sequence[float] = SHARES) -> dict[Split,
             f"task.shares={list(shares)}: expected the shares of train, validation and test, "
             "three positive numbers whose sum is 1"
         )
-    shuffled = sorted(set(names), key=lambda name: (derive_seed("split", name), name))
+    shuffled = by_hash(names)
     count = len(shuffled)
     if count < 3:
         raise InputError(

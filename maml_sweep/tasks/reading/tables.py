@@ -20,8 +20,8 @@ from maml_sweep.errors import InputError
 from maml_sweep.spelling import hint
 from maml_sweep.tasks.reading import cells, roots
 from maml_sweep.tasks.reading.bad import BadRecords
+from maml_sweep.tasks.reading.roots import File, stamped
 from maml_sweep.tasks.reading.sheets import Category, Sheet
-from maml_sweep.tasks.reading.vectors import File
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,7 @@ def find(root: str) -> File:
         path = _only_table(roots.folder(root, EXPECTED))
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"task.root={root}: {path.name} is neither CSV nor Parquet; {EXPECTED}")
-    status = path.stat()
-    return File(path.resolve(), status.st_mtime_ns, status.st_size)
+    return stamped(path)
 
 
 def _only_table(folder: Path) -> Path:

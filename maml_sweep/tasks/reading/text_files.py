@@ -23,8 +23,8 @@ from maml_sweep.tasks.base import SPLITS, Split
 from maml_sweep.tasks.reading import published, records, roots, words
 from maml_sweep.tasks.reading.bad import BadRecords
 from maml_sweep.tasks.reading.corpus import Builder, Corpus
+from maml_sweep.tasks.reading.roots import File
 from maml_sweep.tasks.reading.splits import dealt
-from maml_sweep.tasks.reading.vectors import File
 
 EXPECTED = (
     "expected a file of texts and classes (.jsonl, .json of one record a line, .csv or .tsv, each "
@@ -78,12 +78,12 @@ def find(root: str | None, how: str = "auto") -> tuple[tuple[File, Split | None]
         raise roots.lacking(folder, "such file", EXPECTED)
     split = {each: NAMES.get(records.stem(each).lower()) for each in paths}
     if how != "auto" or len(paths) == 1 or not any(split.values()):
-        return tuple((records.stamped(each), None) for each in paths)
+        return tuple((roots.stamped(each), None) for each in paths)
     for wanted in SPLITS:
         if wanted not in split.values():
             short = "val" if wanted == "validation" else wanted
             raise roots.lacking(folder, f"{short} file beside the others", EXPECTED)
-    return tuple((records.stamped(each), split[each]) for each in paths if split[each])
+    return tuple((roots.stamped(each), split[each]) for each in paths if split[each])
 
 
 def parts(texts: Texts, how: str, shares: Sequence[float]) -> dict[Split, list[str]]:

@@ -22,6 +22,7 @@ from maml_sweep.errors import InputError
 from maml_sweep.files import write_atomic
 from maml_sweep.tasks.base import SPLITS, Split
 from maml_sweep.tasks.reading import pickles, roots
+from maml_sweep.tasks.reading.roots import File
 
 STEMS: dict[Split, str] = {
     "train": "train_embeddings",
@@ -35,14 +36,6 @@ EXPECTED = (
 )
 
 Vectors = NDArray[np.float32]
-
-
-class File(NamedTuple):
-    """A file as it was when it was looked at."""
-
-    path: Path
-    modified: int  # nanoseconds
-    size: int  # bytes
 
 
 class Outline(NamedTuple):
@@ -65,8 +58,7 @@ def find(root: str | None) -> dict[Split, File]:
         present = [path for path in paths if path.is_file()]
         if not present:
             raise roots.lacking(folder, paths[1].name, EXPECTED)
-        status = present[0].stat()
-        found[split] = File(present[0].resolve(), status.st_mtime_ns, status.st_size)
+        found[split] = roots.stamped(present[0])
     return found
 
 

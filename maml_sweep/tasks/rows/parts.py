@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from maml_sweep.errors import InputError
 from maml_sweep.tasks.base import SPLITS, Split
 from maml_sweep.tasks.reading import bundled, tables
+from maml_sweep.tasks.reading.roots import File
 from maml_sweep.tasks.reading.sheets import Sheet
-from maml_sweep.tasks.reading.vectors import File
 from maml_sweep.tasks.resident import resident
 from maml_sweep.tasks.rows.dealing import by_classes, by_values
 from maml_sweep.tasks.rows.groups import by_groups
