@@ -1,4 +1,4 @@
-"""`maml-sweep`: what a study says, for the shell. Also `python -m maml_sweep`.
+"""`maml-sweep`: sweeps, and what their studies say. Also `python -m maml_sweep`.
 
 Only the module of the command that was typed is imported, and it imports what takes time when it
 runs: `list` and `best` answer within a second or two, without TensorFlow and pandas.
@@ -19,6 +19,7 @@ from maml_sweep.errors import InputError
 ROOM = "maml_sweep.commands"
 # command -> its module there
 COMMANDS = {
+    "sweep": "sweep",
     "list": "list_",
     "best": "best",
     "status": "status",
@@ -27,7 +28,10 @@ COMMANDS = {
     "compare": "compare",
     "train": "train",
     "dashboard": "dashboard",
+    "doctor": "doctor",
 }
+HYDRAS = "sweep"  # the command whose arguments Hydra reads
+QUERY = ["-sc", "query=bash"]  # what `maml-sweep sweep -sc install=bash` has the shell ask
 INTERRUPTED = 130
 
 
@@ -44,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       SystemExit: from argparse: 0 for --help and --version, 2 for an unknown command or option.
     """
     typed = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser(typed[:1]).parse_args(typed)
+    arguments = _read(typed)
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()
@@ -59,6 +63,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _read(typed: list[str]) -> argparse.Namespace:
+    """What was typed, with the function to `run` on it."""
+    if typed[:1] == [HYDRAS]:
+        return argparse.Namespace(run=_command(HYDRAS).run, given=typed[1:])
+    if typed == QUERY:
+        return argparse.Namespace(run=_complete, given=typed)
+    return parser(typed[:1]).parse_args(typed)
+
+
+def _complete(arguments: argparse.Namespace) -> int:
+    """Answers Hydra's completion, which takes `maml-sweep` alone for the application."""
+    program, *words = os.environ.get("COMP_LINE", "maml-sweep").split(maxsplit=2)
+    if words[:1] != [HYDRAS]:
+        print(*COMMANDS)
+        return 0
+    os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
+    return int(_command(HYDRAS).run(arguments))
+
+
 def parser(typed: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser of one command, or of all of them where none was typed.
 
@@ -67,7 +90,7 @@ def parser(typed: Sequence[str] = ()) -> argparse.ArgumentParser:
     """
     outer = argparse.ArgumentParser(
         prog="maml-sweep",
-        description="What the studies of sweep.py say.",
+        description="Sweeps, and what their studies say.",
         epilog="`maml-sweep COMMAND --help` tells more about one of them.",
     )
     outer.add_argument("--version", action="version", version=maml_sweep.__version__)

@@ -69,7 +69,7 @@ class Training:
     eval_steps: int | None = None  # null: the trial's own inner steps
     test: bool = False
     test_tasks: int = 600
-    precision: str = "float32"  # or float64
+    precision: str = "float32"  # or float64; mixed_bfloat16: float32 whose products are bfloat16
     max_loss: float = 1e8  # a meta-training loss above it counts as divergence
 
 
@@ -86,7 +86,8 @@ class Device:
 
     inter_op: int | None = None
     intra_op: int | None = None
-    compile: bool | None = None
+    compile: bool | None = None  # by XLA; null: on a GPU
+    tf32: bool = False  # on a GPU: products of float32 in TensorFloat-32, which has 10 bits
 
 
 @dataclass

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 STUDIES = "outputs"  # the folder of the studies' folders, unless another is named
 
@@ -35,3 +40,15 @@ def write_atomic(path: Path, content: bytes | str, *, durable: bool = True) -> N
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def spared(what: str) -> Iterator[None]:
+    """Lets the work go on where a file of it cannot be written: a warning says which, and why.
+
+    For files that are no result: a full disk shall cost the files, not the trials.
+    """
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s cannot be written (%s); going on without", what, error.strerror or error)

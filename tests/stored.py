@@ -55,7 +55,7 @@ def store(plan: Plan, folder: Path, trials: Sequence[FrozenTrial]) -> optuna.Stu
     study = studies.open_study(url, plan.name)
     study.set_user_attr(studies.PLAN, plan.to_json())
     backend: Any = study._storage
-    with backend._backend.engine.begin() as connection:
+    with backend.engine.begin() as connection:
         for model, rows in _rows(study._study_id, trials).items():
             if rows:
                 connection.execute(insert(model), rows)

@@ -65,6 +65,11 @@ def take(claims: Claims) -> optuna.Trial:
     return trial
 
 
+def report(claims: Claims, trial: optuna.Trial, value: float, step: int) -> bool:
+    """Reports one trial's value; False if the trial was taken from the worker."""
+    return not claims.report([(trial, step, value)])
+
+
 def kill(study: optuna.Study, worker: str) -> None:
     """Makes a worker's lease that of a process which has ended, as kill -9 would."""
     lease = study.user_attrs.get(PREFIX + worker)

@@ -159,7 +159,7 @@ def _hasty() -> Iterator[None]:
 
 
 def _lease(kind: str) -> dict[str, Any]:
-    lease = Lease.of_this_process(time.time() + 3600.0 if kind != "retired" else 0.0, 5)
+    lease = Lease.of_this_process().renewed(time.time() + 3600.0 if kind != "retired" else 0.0)
     return lease.to_json() | ({"start": "0"} if kind == "dead" else {})
 
 

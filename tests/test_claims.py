@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,6 +14,7 @@ import pytest
 import studies as fake
 from optuna.trial import TrialState
 
+from maml_sweep.search import storage
 from maml_sweep.search import study as studies
 from maml_sweep.search.claims import Claims
 from maml_sweep.search.lease import PREFIX, Lease, host_identity, process_start
@@ -37,8 +39,8 @@ def work(claims: Claims, trial: optuna.Trial) -> None:
     trial.suggest_float("x", 0, 1)
     trial.suggest_float("y", 0, 1)
     slot = trial.user_attrs["slot"]
-    claims.report(trial, 1.0 + slot, 1)
-    claims.report(trial, float("nan") if slot == 2 else 0.5 + slot, 2)
+    fake.report(claims, trial, 1.0 + slot, 1)
+    fake.report(claims, trial, float("nan") if slot == 2 else 0.5 + slot, 2)
     state = TrialState.PRUNED if slot in {1, 2} else TrialState.COMPLETE
     attrs = {"iterations": 200} | ({"diverged": 200} if slot == 2 else {})
     claims.finish(trial, value=0.5 + slot, state=state, attrs=attrs)
@@ -85,15 +87,15 @@ def test_a_release_keeps_parameters_seed_and_curve_and_is_no_failure(tmp_path: P
     claims = fake.claims(study, tmp_path)
     trial = fake.take(claims)
     x = trial.suggest_float("x", 0, 1)
-    claims.report(trial, 3.0, 1)
+    fake.report(claims, trial, 3.0, 1)
     claims.release(trial)
     assert claims.lost(trial)
     again = fake.take(claims)
     assert again.suggest_float("x", 0, 1) == x
     assert again.user_attrs["trial_seed"] == trial.user_attrs["trial_seed"]
     assert again.user_attrs["attempt"] == 0
-    assert claims.report(again, 99.0, 1)  # known from the first attempt: passed over, no warning
-    claims.report(again, 2.0, 2)
+    assert fake.report(claims, again, 99.0, 1)  # known from the first attempt: passed over, no warning
+    fake.report(claims, again, 2.0, 2)
     assert study.trials[again.number].intermediate_values == {1: 3.0, 2: 2.0}
 
 
@@ -136,10 +138,59 @@ def test_a_lease_of_another_machine_lapses_by_time(tmp_path: Path) -> None:
     assert observer.reap() == 1
 
 
+def test_only_the_clock_that_all_share_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers whose own clocks are an hour slow and an hour fast, and a server's that is not."""
+    study = fake.in_memory(fake.plan())
+    server = 5000.0
+    monkeypatch.setattr(storage, "now", lambda study: server)
+    slow, fast = fake.claims(study, tmp_path, "slow"), fake.claims(study, tmp_path, "fast")
+    monkeypatch.setattr(time, "time", lambda: server - 3600)
+    fake.take(slow)
+    elsewhere = study.user_attrs[PREFIX + "slow"] | {"host": "elsewhere"}
+    study.set_user_attr(PREFIX + "slow", elsewhere)
+    monkeypatch.setattr(time, "time", lambda: server + 3600)
+    assert fast.reap() == 0
+    server += 59.9
+    assert fast.reap() == 0
+    server += 0.2  # a lease lasts 60 s
+    assert fast.reap() == 1
+
+
+def test_a_worker_elsewhere_must_prove_once_that_it_lives(tmp_path: Path) -> None:
+    study = fake.in_memory(fake.plan())
+    near, far = fake.claims(study, tmp_path, "near"), fake.claims(study, tmp_path, "far")
+    idle = fake.claims(study, tmp_path, "idle")
+    assert idle.unproven() == set()
+    fake.take(near)
+    fake.take(far)
+    lease = study.user_attrs[PREFIX + "far"] | {"host": "elsewhere"}
+    study.set_user_attr(PREFIX + "far", lease)
+    assert idle.unproven() == idle.unproven() == {"far"}
+    study.set_user_attr(PREFIX + "far", lease | {"beat": 2})
+    assert idle.unproven() == set()
+    study.set_user_attr(PREFIX + "far", lease | {"beat": 2, "expires": 1.0})
+    assert idle.reap() == 1
+    assert idle.unproven() == set()
+
+
+def test_a_lease_says_what_its_worker_does(tmp_path: Path) -> None:
+    study = fake.in_memory(fake.plan())
+    claims = fake.claims(study, tmp_path, "w")
+    claims.tell(device="GPU 1", launcher="ray")
+    claims.renew()
+    claims.tell(rate=812.5, trials=[3, 7])
+    claims.retire()
+    told = Lease.from_json(study.user_attrs[PREFIX + "w"] | {"later": "version"})
+    assert (told.device, told.launcher, told.rate, told.trials) == ("GPU 1", "ray", 812.5, [3, 7])
+    assert (told.beat, told.expires) == (2, 0.0)
+
+
 def test_a_recycled_process_id_fools_nobody() -> None:
-    lease = Lease.of_this_process(time.time() + 60, 1)
+    lease = Lease.of_this_process().renewed(time.time() + 60)
     assert not lease.lapsed()
-    assert Lease(lease.host, lease.pid, lease.start + "1", lease.expires, 1).lapsed()
+    assert replace(lease, start=lease.start + "1").lapsed()
     assert lease.lapsed(now=lease.expires + 1)
 
 
@@ -161,7 +212,7 @@ def test_a_lapse_after_progress_is_no_failure(tmp_path: Path) -> None:
     observer = fake.claims(study, tmp_path, "observer")
     for step in range(1, 6):
         claims = fake.claims(study, tmp_path, f"w{step}")
-        claims.report(fake.take(claims), 1.0, step)
+        fake.report(claims, fake.take(claims), 1.0, step)
         fake.kill(study, f"w{step}")
         observer.reconcile()
     assert observer.counts().waiting == 1
@@ -182,7 +233,7 @@ def test_a_zombie_can_neither_report_nor_finish(tmp_path: Path) -> None:
     heir.reconcile()
     again = fake.take(heir)
     assert zombie.lost(trial)
-    assert zombie.report(trial, 1.0, 1) is False
+    assert fake.report(zombie, trial, 1.0, 1) is False
     assert zombie.finish(trial, value=1.0, state=TrialState.COMPLETE, attrs={"a": 1}) is False
     zombie.release(trial)
     zombie.fail(trial, "late")
@@ -236,7 +287,7 @@ def _sweep(study: optuna.Study, folder: Path, worker: str) -> None:
         pack[0].suggest_float("x", 0, 1)
         claims.release(pack[0])
     if pack[1] is not None:
-        claims.report(pack[1], 1.0, 1)
+        fake.report(claims, pack[1], 1.0, 1)
         claims.fail(pack[1], "boom")
     if pack[2] is not None:
         work(claims, pack[2])

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 import synthetic
 from composing import ROOT
-from optuna.trial import FrozenTrial, TrialState
 from simulated import RATE
 
 import maml_sweep
@@ -25,8 +24,6 @@ from maml_sweep.analysis import export, frames
 from maml_sweep.analysis.columns import TABLES
 from maml_sweep.errors import InputError
 from maml_sweep.search import progress, slots
-from maml_sweep.search.pace import pace
-from maml_sweep.search.slots import Counts
 
 STATES = {1: "pruned", 2: "diverged", 3: "running", 4: "waiting", 5: "failed", 6: "retried"}
 Typed = Callable[..., tuple[int, str, str]]
@@ -54,7 +51,7 @@ def typed(root: Path, capsys: pytest.CaptureFixture[str]) -> Typed:
     return run
 
 
-# -- list, best, status -----------------------------------------------------------------------
+# -- list, best -------------------------------------------------------------------------------
 
 
 def test_list_has_a_line_a_study_the_newest_first(typed: Typed, root: Path) -> None:
@@ -95,7 +92,8 @@ def test_best_says_what_the_sweep_said(
     study = frames.load("first", root)
     trials = study.study.get_trials()
     counts = slots.tally(trials, 3)
-    progress.say_outcome(study.plan, counts, study.study.best_trial, study.searched, study.folder)
+    best, url = study.study.best_trial, study.located.url
+    progress.say_outcome(study.plan, counts, best, study.searched, study.folder, url)
     pasted = next(line for line in capsys.readouterr().out.splitlines() if "RUN" in line)
     code, output, _ = typed("best", "first")
     assert code == 0 and pasted in output.splitlines()
@@ -126,59 +124,6 @@ def test_best_where_there_is_none(typed: Typed, tmp_path: Path) -> None:
     said = typed("best", "--root", str(tmp_path))
     assert said == (0, "bad: no trial has come to its end yet\n", "")
     assert json.loads(typed("best", "--root", str(tmp_path), "--json")[1])["best"] is None
-
-
-def test_status_names_who_holds_what(typed: Typed, root: Path) -> None:
-    code, output, _ = typed("status", "second")
-    trial = frames.load("second", root).trials.iloc[3]
-    assert code == 0 and output.startswith("second: 6/8 slots done (3 complete, 1 pruned,")
-    assert f"worker {trial['worker']}: alive, lease until" in output
-    assert f"  slot 3: mse {trial['last']:.4g} at 1000, since" in output
-    found = json.loads(typed("status", "second", "--json")[1])
-    (worker,) = found["workers"]
-    (held,) = worker["trials"]
-    assert (held["slot"], held["step"], held["value"]) == (3, 1000, trial["last"])
-    # five results of this worker, and half of slot 3; one and a half are left
-    assert found["pace"]["results"] == 5 and found["pace"]["work"] == 5.5
-    assert found["pace"]["left"] == pytest.approx(found["pace"]["seconds"] * 1.5 / 5.5)
-
-
-def test_status_says_how_to_go_on(typed: Typed, tmp_path: Path) -> None:
-    assert typed("status", "first")[1].endswith("nothing left to do\n")
-    place = ("--root", str(tmp_path))
-    synthetic.make(tmp_path, "killed", n_trials=3, states={0: "running"}, lease="dead")
-    output = typed("status", "killed", *place)[1]
-    assert ": gone; whoever works on the study next takes its trials back" in output
-    assert output.endswith("to go on:\n  python sweep.py study.name=killed\n")
-    synthetic.make(tmp_path, "early", n_trials=2, states="waiting", lease="live")
-    assert typed("status", "early", *place)[1].endswith("too early to tell how long it takes\n")
-
-
-def test_the_pace_leaves_out_those_who_are_gone() -> None:
-    """In an hour the live worker did two trials and half of a third; 3.5 are left."""
-    now = datetime(2026, 1, 2, 12)
-
-    def trial(number: int, state: TrialState, worker: str, hours: float) -> FrozenTrial:
-        return FrozenTrial(
-            number, state, None, now - timedelta(hours=hours), None, {}, {}, {"worker": worker}, {},
-            {}, number,
-        )  # fmt: skip
-
-    complete, pruned, running = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
-    trials = [
-        trial(0, complete, "gone", 90),
-        trial(1, complete, "here", 1),
-        trial(2, pruned, "here", 0.5),
-        trial(3, running, "here", 0.25),
-        trial(4, running, "gone", 90),
-    ]
-    counts = Counts(complete=2, pruned=1, running=2, waiting=2)
-    found = pace(trials, {"here"}, {3: 0.5, 4: 0.9}, counts, now)
-    assert found is not None
-    assert (found.results, found.work, found.seconds) == (2, 2.5, 3600)
-    assert found.per_hour == pytest.approx(2.5)
-    assert found.left == pytest.approx(3600 * 3.5 / 2.5)
-    assert pace(trials, set(), {}, counts, now) is None
 
 
 # -- export -----------------------------------------------------------------------------------

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from composing import ROOT
+
+from maml_sweep import application
+from maml_sweep.search import launchers
 
 FOUR = [
     "algorithm.inner_lr",
@@ -62,7 +63,7 @@ def run(
         (
             ["--help"],
             [
-                "python sweep.py",
+                f"python {ROOT / 'sweep.py'} task=glyphs model=conv4  ",
                 "model: boxes_conv, conv4, keras, linear",
                 "task: boxes, cifar_fs, embeddings, glyphs",
                 "inner_lr",
@@ -106,10 +107,6 @@ def test_questions_are_answered_without_tensorflow(
     ],
 )
 def test_it_sweeps_unless_asked_otherwise(arguments: list[str], added: bool) -> None:
-    spec = importlib.util.spec_from_file_location("sweep_application", ROOT / "sweep.py")
-    assert spec is not None and spec.loader is not None
-    application: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(application)
     expected = ["--multirun", *arguments] if added else arguments
     assert application.with_multirun(arguments) == expected
 
@@ -123,6 +120,19 @@ def test_a_folder_of_the_user_s_own_options(tmp_path: Path, poison: dict[str, st
     answer = run(tmp_path, *arguments, "model.dpth=1,2", env=poison)
     assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1)
     assert "model.dpth" in answer.stderr
+
+
+def test_a_launcher_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, before Hydra names a file that it cannot find."""
+    monkeypatch.setattr(launchers, "installed", lambda name: False)
+    with pytest.raises(SystemExit) as stop:
+        application.main(["hydra/launcher=ray", "workers=2"], "maml-sweep sweep", Path())
+    assert stop.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.splitlines()) == 1
+    assert said.err.startswith("hydra/launcher=ray: that launcher is not installed; pip install ")
 
 
 def test_version_is_answered(tmp_path: Path, poison: dict[str, str]) -> None:

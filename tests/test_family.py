@@ -36,10 +36,10 @@ from maml_sweep import build, config, streams
 from maml_sweep.backend import tf
 from maml_sweep.tasks import Episode, Examples
 from maml_sweep.training import checkpoint, trial, weights
-from maml_sweep.training.lanes import Lanes
 from maml_sweep.training.pack import Run, Trainer, start
 from maml_sweep.training.program import Program
 from maml_sweep.training.settings import Settings
+from maml_sweep.training.stacking import arguments
 from maml_sweep.training.trial import Trial
 from maml_sweep.training.weights import Meta
 
@@ -225,14 +225,6 @@ def without_tracing() -> Iterator[None]:
         tf.config.run_functions_eagerly(False)
 
 
-def arguments(of: Program, runs: Sequence[Run]) -> tuple[Any, Any, list[Lanes], int]:
-    """What a trainer calls the program with."""
-    steps = np.array([run.settings.inner_steps for run in runs], np.int32)
-    tasks = np.array([run.settings.meta_batch_size for run in runs], np.int32)
-    trainer = Trainer(of)
-    return *trainer._stack(runs, steps), trainer._arrange(steps, tasks, of.bound), 1
-
-
 def test_compiled_by_xla(case: Case) -> None:
     """The same step, and its program can be taken elsewhere."""
     fewer = shorter(case)
@@ -247,7 +239,7 @@ def test_compiled_by_xla(case: Case) -> None:
         assert (one.iteration, one.diverged) == (1, None)
         assert one.loss == pytest.approx(other.loss, rel=EXACT)
         np.testing.assert_allclose(state(one), state(other), rtol=1e-6, atol=EXACT)
-    text = compiled.stablehlo(*arguments(compiled, found))
+    text = compiled.stablehlo(*arguments(compiled, found, 1))
     assert "func.func @main" in text  # a module that does not hold together is written otherwise
     assert "custom_call" not in text
 

@@ -67,6 +67,12 @@ ODD: dict[str, tuple[dict[str, Any], str, str]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _in_the_studies_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`outputs` here is where studies lie by default: nothing need be said of it."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("case", ODD)
 def test_odd_studies_have_something_to_say(case: str, tmp_path: Path) -> None:
     settings, words, line = ODD[case]

@@ -153,14 +153,14 @@ def test_a_retry_goes_on_with_its_slot(tmp_path: Path) -> None:
     claims = fake.claims(study, folder, "a")
     trial = fake.take(claims)
     drawn = frames.load(folder).searched.suggest(trial)
-    claims.report(trial, 3.0, 100)
+    fake.report(claims, trial, 3.0, 100)
     fake.kill(study, "a")
     other = fake.claims(study, folder, "b")
     other.reconcile()
     again = fake.take(other)
     assert frames.load(folder).searched.suggest(again) == drawn
     for step, value in {100: 9.0, 200: 2.0, 300: 2.5}.items():
-        other.report(again, value, step)
+        fake.report(other, again, value, step)
     other.finish(again, value=2.5, state=TrialState.COMPLETE, attrs={"iterations": 300})
 
     after = frames.load(folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from composing import composer
@@ -11,8 +13,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from maml_sweep.errors import InputError
-from maml_sweep.search import launch, study
-from maml_sweep.search.launch import Launch
+from maml_sweep.search import launch, launchers, place, study
+from maml_sweep.search.crew import Launch
+from maml_sweep.search.errand import STORAGE, for_launcher, overrides
 
 KEPT = ("study.name=s", "study.n_trials=4", "algorithm.inner_steps=2", "sampler=random")
 
@@ -25,6 +28,11 @@ def prepare(root: Path, *arguments: str, hydra_overrides: tuple[str, ...] = ()) 
     config = composing.compose([x for x in arguments if x not in sweeps], RunMode.MULTIRUN)
     context = HydraContext(composing.loader, Callbacks())
     return launch.prepare(arguments, config, context, str(root))
+
+
+def worker_overrides(made: Launch) -> list[str]:
+    """A worker's command line."""
+    return overrides(made.config, made.plan, made.folder)
 
 
 def test_a_new_sweep_is_written_whole(tmp_path: Path) -> None:
@@ -43,12 +51,13 @@ def test_a_new_sweep_is_written_whole(tmp_path: Path) -> None:
 
 def test_a_worker_is_told_what_every_trial_has_and_this_launch_decides(tmp_path: Path) -> None:
     made = prepare(tmp_path, *KEPT, "pack.size=3", "algorithm.inner_lr=interval(1,2)")
-    overrides = launch._overrides(made)
-    cfg = composer().compose(overrides)
+    told = worker_overrides(made)
+    cfg = composer().compose(told)
     assert (cfg.study.name, cfg.study.n_trials, cfg.pack.size) == ("s", 4, 3)
     assert cfg.algorithm.inner_steps == 2
     assert cfg.hydra.sweep.dir == str(tmp_path / "s")
-    assert not any("interval" in override for override in overrides)
+    assert cfg.hydra.output_subdir is None
+    assert not any("interval" in override for override in told)
 
 
 def test_an_unnamed_sweep_is_named_by_what_it_trains(tmp_path: Path) -> None:
@@ -84,7 +93,7 @@ def test_resume_may_change_how_it_runs(
     root, first = standing
     again = prepare(root, "study.name=s", *arguments)
     assert again.plan == first.plan
-    cfg = composer().compose(launch._overrides(again))
+    cfg = composer().compose(worker_overrides(again))
     for argument in arguments:
         key, _, value = argument.partition("=")
         node = cfg
@@ -142,7 +151,7 @@ def test_resume_finds_a_study_under_its_storage_again(tmp_path: Path) -> None:
     again = prepare(tmp_path, "study.name=s", storage)
     assert again.plan == first.plan
     assert not any("elsewhere" in x for x in first.plan.overrides)  # it may hold a password
-    assert any(x.startswith("study.storage=") for x in launch._overrides(again))
+    assert any(x.startswith("study.storage=") for x in worker_overrides(again))
 
 
 def test_resume_keeps_the_stored_launcher_unless_told_another(tmp_path: Path) -> None:
@@ -152,6 +161,137 @@ def test_resume_keeps_the_stored_launcher_unless_told_another(tmp_path: Path) ->
     assert again.config.hydra.verbose is True
     again = prepare(tmp_path, "study.name=s", hydra_overrides=("hydra/launcher=basic",))
     assert "hydra/launcher=basic" in again.config.hydra.overrides.hydra
+
+
+def test_several_workers_take_our_launcher_by_themselves(tmp_path: Path) -> None:
+    """It is not part of the plan, and goes as far as the workers' own composition."""
+    made = prepare(tmp_path, *KEPT, "workers=2")
+    assert made.launcher == launchers.LOCAL
+    assert (made.config.hydra.launcher.restarts, made.config.hydra.launcher.n_jobs) == (3, 2)
+    assert not any("launcher" in x for x in made.plan.overrides)
+    own = tuple(made.config.hydra.overrides.hydra)
+    job = composer(*own).compose(worker_overrides(made))
+    assert launchers.kind(job.hydra.launcher) == launchers.LOCAL
+    assert prepare(tmp_path, "study.name=s", "workers=1").launcher == launchers.BASIC
+
+
+def test_basic_is_refused_for_several_workers(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path, *KEPT, "workers=2", hydra_overrides=("hydra/launcher=basic",))
+    assert str(caught.value) == (
+        "workers=2: hydra/launcher=basic runs them one after another, and the second would find "
+        "no work; leave it out (then hydra/launcher=local starts them side by side), or set "
+        "workers=1"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_no_more_workers_than_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: int
+) -> None:
+    monkeypatch.setattr(place, "discovered", lambda: ["0", "1"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    given = (*KEPT, f"workers={2 * each + 1}", f"workers_per_device={each}")
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path, *given)
+    assert str(caught.value) == (
+        f"workers={2 * each + 1}: 2 GPUs here and workers_per_device={each} serve {2 * each}; "
+        f"lower workers or raise workers_per_device"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_workers_than_cores_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(launch, "available_cores", lambda: 2)
+    monkeypatch.setattr(place, "discovered", list)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    launch._refuse_workers(composer().compose(["workers=2"]), ())
+    assert caplog.messages == []
+    launch._refuse_workers(composer().compose(["workers=3"]), ())
+    assert caplog.messages == ["workers=3 share 2 cores here: fewer would be faster"]
+
+
+def test_joining_from_elsewhere_makes_the_folder(tmp_path: Path) -> None:
+    """Another machine, another working directory, the same storage."""
+    storage = f"study.storage=sqlite:///{tmp_path}/shared.db"
+    first = prepare(tmp_path / "here", *KEPT, storage)
+    joined = prepare(tmp_path / "there", "study.name=s", storage, "workers=2")
+    assert joined.plan == first.plan and joined.config.workers == 2
+    here, there = (tmp_path / each / "s" / "sweep.yaml" for each in ("here", "there"))
+    assert here.read_text() == there.read_text()
+    assert "shared.db" not in here.read_text()
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "there", "kept"),
+    [
+        (["hydra/launcher=ray", "hydra.launcher.ray.x=1"], [], True, 2),
+        (["hydra/launcher=ray", "hydra.launcher.ray.x=1"], [], False, 0),
+        (["hydra/launcher=ray", "hydra.launcher.ray.x=1"], ["hydra/launcher=local"], True, 0),
+        (["hydra/launcher=basic"], [], True, 0),
+        (["hydra/launcher=local", "hydra.launcher.restarts=1"], [], True, 2),
+        (["hydra/launcher=theirs"], [], True, 1),
+        ([], [], True, 0),
+    ],
+)
+def test_the_stored_launcher_serves_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, stored: list[str], given: list[str], there: bool, kept: int
+) -> None:
+    """It gives way to one that is named, ours where there is none of it, and never is basic."""
+    monkeypatch.setattr(launchers, "installed", lambda name: there)
+    other = ["hydra.verbose=true"]
+    assert launch._of_here([*stored, *other], given) == [*stored[:kept], *other]
+
+
+SECRET = "postgresql+psycopg://anna:pa55word@db/sweeps"
+
+
+@pytest.mark.parametrize(
+    ("written", "environ", "travels"),
+    [
+        (SECRET, {}, {STORAGE: SECRET}),
+        ("${oc.env:WHERE}", {"WHERE": SECRET}, {"WHERE": SECRET}),
+        (SECRET.replace("pa55word", "${oc.env:WORD}"), {"WORD": "pa55word"}, {STORAGE: SECRET}),
+    ],
+)
+def test_no_password_goes_into_what_a_launcher_writes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+    environ: dict[str, str],
+    travels: dict[str, str],
+) -> None:
+    """It is in the environment; in nothing that is handed over; and arrives all the same."""
+    for key, value in environ.items():
+        monkeypatch.setenv(key, value)
+    given: dict[str, str] = {}
+    config = composer().compose([f"study.storage='{written}'"], RunMode.MULTIRUN)
+    handed = for_launcher(config, tmp_path, given)
+    plan: Any = SimpleNamespace(name="s", n_trials=4, fixed=[])
+    told = overrides(handed, plan, tmp_path)
+    assert "pa55word" not in OmegaConf.to_yaml(handed) + " ".join(told)
+    assert {**environ, **given} | travels == {**environ, **given}
+    for key, value in travels.items():
+        monkeypatch.setenv(key, value)
+    assert composer().compose(told).study.storage == SECRET
+
+
+def test_ray_which_hands_on_no_environment_gets_the_url(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    composing = composer("hydra/launcher=ray")
+    config = composing.compose([f"study.storage={SECRET}"], RunMode.MULTIRUN)
+    given: dict[str, str] = {}
+    assert for_launcher(config, tmp_path, given).study.storage == SECRET
+    assert given == {}
+
+
+def test_a_storage_from_an_unset_variable_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path, *KEPT, "study.storage=${oc.env:NOT_SET_ANYWHERE}")
+    assert "NOT_SET_ANYWHERE" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_added_keys_may_be_said_again(tmp_path: Path) -> None:
@@ -219,7 +359,6 @@ def test_a_grid_cut_short_is_shuffled_and_may_be_finished(tmp_path: Path) -> Non
         (["study.max_retries=-1"], ["study.max_retries=-1", "at least 0"]),
         (["study.timeout=0"], ["study.timeout=0", "above 0"]),
         (["workers=0"], ["workers=0", "at least 1"]),
-        (["workers=2"], ["workers=2", "hydra/launcher=joblib"]),
         (["pack.size=0"], ["pack.size=0", "auto"]),
         (["pack.size=big"], ["pack.size=big", "auto"]),
         (["study.name=a/b"], ["study.name", "'a/b'", "path separator"]),

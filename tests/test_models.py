@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -291,3 +292,33 @@ def test_conv4_fits_images_of_any_size(size: int, downsample: str) -> None:
 def test_bad_settings_are_named(build: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build()
+
+
+def pooled_curvature(x: Any, values: Any, *, compiled: bool) -> tuple[Any, Any]:
+    """A weighted sum of 2x2 maxima: its gradient, and how the weights move a sum of that."""
+    positions = tf.reshape(tf.range(tf.size(x)), x.shape)
+    with lanes.traced_for(lanes.Tracing(compiled=compiled)), tf.GradientTape() as outer:
+        outer.watch(values)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            loss = tf.reduce_sum(lanes.max_pool(x, 2, 2) * values)
+        gradient = inner.gradient(loss, x)
+        total = tf.reduce_sum(gradient * tf.cast(positions, x.dtype))
+    return gradient, outer.gradient(total, values)
+
+
+def test_maxima_for_xla_are_those_of_the_kernel() -> None:
+    """Windows of a 5x4 image, the last row in none: equal values, and two that are nearly so.
+
+    1 and 1 + 2⁻¹² are the same in bfloat16, in which XLA compares them where it differentiates the
+    kernel twice.
+    """
+    rows = [[1, 1, 0, 0], [1, 1, 0, 2], [1, 0, 5, 5], [0, 1 + 2**-12, 0, 0], [9, 9, 9, 9]]
+    x = tf.constant(rows, tf.float32)[tf.newaxis, :, :, tf.newaxis]
+    values = tf.constant([[1, 2], [3, 1.001]], tf.float32)[tf.newaxis, :, :, tf.newaxis]
+    gradient, curvature = pooled_curvature(x, values, compiled=False)
+    np.testing.assert_array_equal(np.ravel(curvature), [0, 7, 13, 10])  # where each maximum is
+    traced = partial(pooled_curvature, compiled=True)
+    compiled = tf.function(traced, autograph=False, jit_compile=True)
+    for found, wanted in zip(compiled(x, values), (gradient, curvature), strict=True):
+        np.testing.assert_array_equal(found, wanted)

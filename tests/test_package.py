@@ -20,7 +20,7 @@ from composing import ROOT
 import maml_sweep
 
 PLUGIN = "hydra_plugins.maml_sweep_sweeper.maml_sweep_sweeper"
-BASICS = {"backend", "checks", "errors", "files", "spelling", "streams"}
+BASICS = {"backend", "checks", "errors", "files", "spelling", "streams", "typed"}
 # room -> the rooms it may look down into; a module outside a folder is a room of its own
 BELOW = {
     "algorithms": BASICS | {"models"},
@@ -35,7 +35,10 @@ BELOW = {
     "winners": BASICS
     | {"algorithms", "analysis", "build", "config", "learner", "models", "search", "tasks"}
     | {"training"},
-    "commands": BASICS | {"analysis", "search", "winners"},
+    "application": BASICS | {"config", "search", "single"},
+    "commands": BASICS | {"analysis", "application", "doctor", "search", "winners"},
+    "doctor": BASICS
+    | {"build", "config", "config_algorithms", "config_models", "config_tasks", "training"},
     "cli": BASICS | {"commands"},
     "__main__": {"cli"},
     "": {"learner"},  # the package itself, which hands on `load`
@@ -52,8 +55,17 @@ KNOWN_TO = {
     "optuna": {"analysis", "commands", "search", "winners"},
     "sqlalchemy": {"search"},
     "rich": {"analysis", "commands", "search", "tasks", "winners"},
-    "hydra": {"build", "config", "search"},
-    "omegaconf": {"build", "config", "config_search", "learner", "search", "winners"},
+    "hydra": {"application", "build", "config", "search"},
+    "omegaconf": {
+        "application",
+        "build",
+        "config",
+        "config_search",
+        "doctor",
+        "learner",
+        "search",
+        "winners",
+    },
     "jinja2": {"analysis"},
     "matplotlib": {"analysis", "tasks"},
     "optuna_dashboard": {"commands"},
@@ -66,6 +78,7 @@ KNOWN_TO = {
     "numpy": {
         "algorithms",
         "analysis",
+        "doctor",
         "learner",
         "models",
         "search",
@@ -193,12 +206,22 @@ def test_hydra_plugins_stays_a_namespace() -> None:
 def test_every_data_file_is_packaged() -> None:
     data = pyproject()["tool"]["setuptools"]["package-data"]
     packaged = {
-        ROOT.joinpath(*package.split("."), name)
+        path
         for package, names in data.items()
         for name in names
+        for path in ROOT.joinpath(*package.split(".")).glob(name)
     }
-    files = (path for path in (ROOT / "maml_sweep").rglob("*") if path.is_file())
+    homes = (ROOT / "maml_sweep", ROOT / "maml_sweep" / "conf")  # rglob follows no link
+    files = (path for home in homes for path in home.rglob("*") if path.is_file())
     assert {path for path in files if path.suffix not in {".py", ".pyc"}} == packaged
+
+
+def test_the_configuration_is_part_of_the_package() -> None:
+    """By a link, so that there is one copy: conf/ for people, maml_sweep.conf for Hydra."""
+    link = ROOT / "maml_sweep" / "conf"
+    assert link.is_symlink() and os.readlink(link) == os.path.join("..", "conf")
+    assert (link / "config.yaml").samefile(ROOT / "conf" / "config.yaml")
+    assert (ROOT / "conf" / "__init__.py").exists()  # else Hydra takes it for no package
 
 
 def test_the_installed_version_is_this_one() -> None:

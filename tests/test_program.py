@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,10 +25,11 @@ from maml_sweep.algorithms import MAML
 from maml_sweep.backend import tf
 from maml_sweep.models import MLP, Conv4
 from maml_sweep.tasks import Split
-from maml_sweep.training.lanes import Lanes, arrange, padded
+from maml_sweep.training.lanes import arrange, padded, rounded
 from maml_sweep.training.pack import Run, Trainer
 from maml_sweep.training.program import Program
 from maml_sweep.training.settings import Settings
+from maml_sweep.training.stacking import arguments
 
 BOUND = 5
 
@@ -177,13 +177,23 @@ def test_every_lane_is_dealt_once() -> None:
 
 
 def test_padding_by_hand() -> None:
-    """Five lanes of two trials to a multiple of four, the rest on the spare place, weightless."""
+    """Five lanes of two trials and three more on the spare place, weightless."""
     (whole,) = arrange(np.array([3, 1]), np.array([2, 3]), 3, 1)
-    filled = padded(whole, 4, 2)
+    filled = padded(whole, 8, 2)
     assert filled.owner.tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
     assert filled.weight[5:].tolist() == [0, 0, 0]
     np.testing.assert_array_equal(filled.weight[:5], whole.weight)
-    assert len(padded(filled, 4, 2).owner) == 8
+    assert len(padded(filled, 8, 2).owner) == 8
+
+
+def test_few_numbers_of_lanes_are_compiled() -> None:
+    """Up to eight as they are, then four between a power of two and the next."""
+    assert [rounded(count) for count in (1, 5, 8, 9, 16, 17, 25, 800)] == [
+        *(1, 5, 8, 10, 16, 20, 28, 896)
+    ]
+    sizes = {rounded(count) for count in range(1, 1025)}
+    assert len(sizes) == 8 + 4 * 7
+    assert all(count <= rounded(count) < 1.25 * count for count in range(1, 1025))
 
 
 # -- XLA -----------------------------------------------------------------------------------------
@@ -192,14 +202,6 @@ def test_padding_by_hand() -> None:
 @pytest.fixture(scope="module")
 def compiled() -> Program:
     return sinusoid_program(bound=2, compiled=True)
-
-
-def arguments(of: Program, runs: Sequence[Run]) -> tuple[Any, Any, list[Lanes], int]:
-    """What a trainer calls the program with."""
-    steps = np.array([run.settings.inner_steps for run in runs], np.int32)
-    tasks = np.array([run.settings.meta_batch_size for run in runs], np.int32)
-    trainer = Trainer(of)
-    return *trainer._stack(runs, steps), trainer._arrange(steps, tasks, of.bound), 1
 
 
 def three(of: Program) -> list[Run]:
@@ -224,7 +226,7 @@ def test_compiled_is_uncompiled(compiled: Program) -> None:
 
 
 def test_lowering_to_stablehlo(compiled: Program) -> None:
-    text = compiled.stablehlo(*arguments(compiled, three(compiled)))
+    text = compiled.stablehlo(*arguments(compiled, three(compiled), 1))
     assert "stablehlo" in text
     assert "func.func @main" in text
     assert "custom_call" not in text  # any XLA runtime can run it
@@ -233,7 +235,7 @@ def test_lowering_to_stablehlo(compiled: Program) -> None:
 def test_only_a_compiled_program_lowers() -> None:
     of = sinusoid_program()
     with pytest.raises(ValueError, match="compiled=True"):
-        of.stablehlo(*arguments(of, [started(of, settings())]))
+        of.stablehlo(*arguments(of, [started(of, settings())], 1))
 
 
 # -- divergence ----------------------------------------------------------------------------------

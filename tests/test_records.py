@@ -41,7 +41,7 @@ def test_a_row_a_slot_with_all_that_is_known(tmp_path: Path) -> None:
     for trial in (done, pruned, diverged):
         trial.suggest_float("algorithm.inner_lr@b", 0, 1)
     for step, value in {100: 0.5, 200: 0.2, 300: 0.3}.items():
-        claims.report(done, value, step)
+        fake.report(claims, done, value, step)
     attrs = {"iterations": 300, "tasks": 7500, "seconds": 1.5}
     claims.release(done)
     done = fake.take(claims)
@@ -49,9 +49,9 @@ def test_a_row_a_slot_with_all_that_is_known(tmp_path: Path) -> None:
     done = fake.take(claims)
     done.suggest_float("algorithm.inner_lr@b", 0, 1)
     claims.finish(done, value=0.3, state=TrialState.COMPLETE, attrs=attrs)
-    claims.report(pruned, 2.0, 100)
+    fake.report(claims, pruned, 2.0, 100)
     claims.finish(pruned, value=None, state=TrialState.PRUNED, attrs={})
-    claims.report(diverged, float("nan"), 100)
+    fake.report(claims, diverged, float("nan"), 100)
     claims.finish(diverged, value=None, state=TrialState.PRUNED, attrs={"diverged": 57})
     claims.fail(crashed, "out of memory, badly")
 
@@ -87,7 +87,7 @@ def test_the_best_rung_follows_the_direction(tmp_path: Path) -> None:
     claims = fake.claims(study, tmp_path)
     trial = fake.take(claims)
     for step, value in {1: 0.5, 2: 0.9, 3: 0.7}.items():
-        claims.report(trial, value, step)
+        fake.report(claims, trial, value, step)
     assert records.best_trial(study) is None
     claims.finish(trial, value=0.7, state=TrialState.COMPLETE, attrs={})
     row = records.trial_rows(study, plan, Names())[0]

@@ -61,10 +61,10 @@ def _sweep(node: dict[str, Any], folder: Path, pack: int, n_trials: int) -> list
         for trial in riding:
             values = drawn[trial.user_attrs["slot"]] = _suggest(trial)
             if values["lr"] > 0.05:
-                claims.report(trial, float("nan"), 3)
+                fake.report(claims, trial, float("nan"), 3)
                 claims.finish(trial, value=None, state=TrialState.PRUNED, attrs={"diverged": 3})
             elif values["steps"] == 1:
-                claims.report(trial, values["lr"], 1)
+                fake.report(claims, trial, values["lr"], 1)
                 claims.finish(trial, value=None, state=TrialState.PRUNED, attrs={})
             else:
                 claims.finish(trial, value=values["lr"], state=TrialState.COMPLETE, attrs={})
@@ -130,10 +130,10 @@ def test_tpe_ranks_a_diverged_trial_behind_every_finite_one(
     for slot in range(6):
         trial = fake.take(claims)
         trial.suggest_float("x", 0, 1)
-        claims.report(trial, sign * (10.0 if slot else 0.1), 1)
+        fake.report(claims, trial, sign * (10.0 if slot else 0.1), 1)
         if slot == 0:
-            claims.report(trial, sign * 0.1, 9)
-            claims.report(trial, float("nan"), 10)
+            fake.report(claims, trial, sign * 0.1, 9)
+            fake.report(claims, trial, float("nan"), 10)
             claims.finish(trial, value=None, state=TrialState.PRUNED, attrs={"diverged": 1000})
         elif slot == 5 and some_complete:
             claims.finish(trial, value=sign * 11.0, state=TrialState.COMPLETE, attrs={})

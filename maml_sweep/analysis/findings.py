@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from maml_sweep.analysis import divergence
 from maml_sweep.analysis.settings import ALPHA, BETA, labels, word
 from maml_sweep.analysis.widening import Numeric, widened
-from maml_sweep.files import STUDIES
+from maml_sweep.search.again import options, place, resume_line, sweep_line
 from maml_sweep.search.differences import key_of
-from maml_sweep.search.storage import masked, sqlite_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +174,8 @@ def next_command(answers: Answers) -> str:
     if states & set(UNFINISHED) or len(frames.trials) < frames.plan.n_trials:
         return _resume(answers)
     if answers.best is not None:
-        return shlex.join(["maml-sweep", "train", frames.name, *_root(answers), *_server(answers)])
+        where = options(frames.folder, frames.located.url)
+        return shlex.join(["maml-sweep", "train", frames.name, *where])
     smaller = _smaller(answers) if states == {"diverged"} else {}
     if smaller:
         return _sweep(answers, "smaller", smaller)
@@ -183,8 +183,8 @@ def next_command(answers: Answers) -> str:
 
 
 def _resume(answers: Answers, *more: str) -> str:
-    place = [f"study.name={answers.frames.name}", *_place(answers)]
-    return shlex.join(["python", "sweep.py", *place, *more])
+    located = answers.frames.located
+    return resume_line(located.name, located.folder, located.url, *more)
 
 
 def _sweep(answers: Answers, suffix: str, changed: dict[str, str]) -> str:
@@ -193,8 +193,8 @@ def _sweep(answers: Answers, suffix: str, changed: dict[str, str]) -> str:
     kept = [each for each in frames.plan.overrides if key_of(each) not in changed]
     prefixes = frames.searched.prefixes
     new = [f"{prefixes.get(key, '')}{key}={value}" for key, value in changed.items()]
-    place = [f"study.name={_free_name(answers, suffix)}", *_place(answers)]
-    return shlex.join(["python", "sweep.py", *place, *kept, *new])
+    own = place(frames.folder, frames.located.url)
+    return sweep_line(f"study.name={_free_name(answers, suffix)}", *own, *kept, *new)
 
 
 def _free_name(answers: Answers, suffix: str) -> str:
@@ -215,24 +215,6 @@ def _smaller(answers: Answers) -> dict[str, str]:
             if isinstance(distribution, Numeric):
                 found[key] = widened(key, distribution, "low")
     return {key: value for key, value in found.items() if value}
-
-
-def _place(answers: Answers) -> list[str]:
-    """Overrides that say where a study lies, if it does not lie where they do by default."""
-    parent = answers.frames.folder.parent
-    root = [] if parent.name == STUDIES else [f"hydra.sweeper.root={parent}"]
-    url = answers.frames.located.url
-    return root + ([] if sqlite_path(url) is not None else [f"study.storage={masked(url)}"])
-
-
-def _root(answers: Answers) -> list[str]:
-    parent = answers.frames.folder.parent
-    return [] if parent.name == STUDIES else ["--root", str(parent)]
-
-
-def _server(answers: Answers) -> list[str]:
-    url = answers.frames.located.url
-    return [] if sqlite_path(url) is not None else ["--storage", masked(url)]
 
 
 # -- words ------------------------------------------------------------------------------------

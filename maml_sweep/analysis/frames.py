@@ -26,6 +26,7 @@ from maml_sweep.analysis.loading import Located, locate, opened
 from maml_sweep.analysis.merging import Slot, merged
 from maml_sweep.analysis.tables import cost_frame, trial_frame, value_frame
 from maml_sweep.files import STUDIES
+from maml_sweep.search import storage
 from maml_sweep.search import study as studies
 from maml_sweep.search.space import Space
 
@@ -167,7 +168,7 @@ class Frames:
     @cached_property
     def workers(self) -> pd.DataFrame:
         """A row a worker that left a lease or began a trial."""
-        return workers.worker_frame(self._attrs, self._trials)
+        return workers.worker_frame(self._attrs, self._trials, storage.now(self.study))
 
     # -- one slot -----------------------------------------------------------------------------
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import optuna
 
+from maml_sweep import typed
 from maml_sweep.errors import InputError
 from maml_sweep.files import STUDIES
 from maml_sweep.search import outline, storage
 from maml_sweep.search import study as studies
+from maml_sweep.search.again import resume_line
 from maml_sweep.spelling import hint
 
 _SHOWN = 8  # names in a message
@@ -56,7 +58,7 @@ def locate(
         found = folders(root)
         if not found:
             raise InputError(
-                f"no study in {root}: begin one with `python sweep.py`, or name another folder "
+                f"no study in {root}: begin one with `{typed.command()}`, or name another folder "
                 f"with --root"
             )
         return in_folder(found[0])
@@ -107,9 +109,10 @@ def opened(located: Located) -> optuna.Study:
     """
     study = studies.open_study(located.url, located.name)
     if studies.PLAN not in study.user_attrs:
+        anew = resume_line(located.name, located.folder, located.url)
         raise InputError(
             f"study: {located.name!r} in {storage.masked(located.url)} is no sweep of maml_sweep, "
-            f"or was killed as it began; `python sweep.py study.name={located.name}` begins it anew"
+            f"or was killed as it began; `{anew}` begins it anew"
         )
     try:
         studies.plan_of(study)

@@ -12,26 +12,28 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from maml_sweep.analysis.columns import TABLES, typed
-from maml_sweep.search.lease import PREFIX, Lease
+from maml_sweep.search.lease import leases
 from maml_sweep.search.timeline import TURNS
 
 
-def worker_frame(attrs: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+def worker_frame(
+    attrs: Mapping[str, Any], trials: Sequence[FrozenTrial], now: float
+) -> pd.DataFrame:
     """A row a worker that left a lease or began a trial, in the order of their first trials.
 
     Args:
       attrs: the study's user attributes.
       trials: Optuna's.
+      now: by the study's clock, see `maml_sweep.search.storage.now`.
     """
     begun = Counter(
         trial.user_attrs["worker"] for trial in trials if trial.user_attrs.get("worker")
     )
-    told = {key: value for key, value in attrs.items() if key.startswith(PREFIX)}
-    leases = {key.removeprefix(PREFIX): Lease(**value) for key, value in told.items()}
+    known = leases(attrs)
     rows = []
-    for worker in dict.fromkeys([*begun, *leases]):
-        lease = leases.get(worker)
-        host, alive = (lease.host, not lease.lapsed()) if lease else ("", False)
+    for worker in dict.fromkeys([*begun, *known]):
+        lease = known.get(worker)
+        host, alive = (lease.host, not lease.lapsed(now)) if lease else ("", False)
         expires = lease.expires if lease and lease.expires else None
         rows.append((worker, host, alive, expires, begun[worker]))
     return typed("workers", rows)

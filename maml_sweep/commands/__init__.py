@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -60,14 +61,22 @@ def open_study(arguments: argparse.Namespace) -> Located:
 
 
 def frames_of(located: Located) -> Frames:
-    """Its frames.
+    """Its frames; says so where only the storage can be read.
 
     Raises:
       InputError: it cannot be opened, or is no sweep of ours.
     """
     from maml_sweep.analysis import frames
+    from maml_sweep.search.records import SWEEP
 
-    return frames.of(located)
+    found = frames.of(located)
+    if not (located.folder / SWEEP).is_file():
+        print(
+            f"{located.name}: its folder is not here ({located.folder}), so nothing is known of "
+            f"single tasks, adaptation and turns; copy it here, or name where it lies with --root",
+            file=sys.stderr,
+        )
+    return found
 
 
 def progress(n_trials: int, counts: Counts) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maml_sweep import commands
+from maml_sweep import commands, typed
 from maml_sweep.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         commands.print_json(found)
     elif not found:
-        print(f"no study in {arguments.storage or arguments.root}: begin one with python sweep.py")
+        from maml_sweep.search.storage import masked
+
+        place = masked(arguments.storage or arguments.root)
+        print(f"no study in {place}: begin one with {typed.command()}")
     else:
         heads = ("study", "done", "slots", "best", "changed")
         commands.print_table(heads, [_row(each) for each in found])

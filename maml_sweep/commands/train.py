@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maml_sweep import commands
+from maml_sweep import commands, typed
 from maml_sweep.errors import InputError
 from maml_sweep.files import STUDIES
 
@@ -49,8 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     located = commands.open_study(arguments)
     request = _request(arguments)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # where `python sweep.py` finds a user's own task
+    typed.find_classes(Path.cwd())
     study = loading.opened(located)
     with listening() as interruption:
         try:
@@ -91,11 +90,13 @@ def _request(arguments: argparse.Namespace) -> Request:
 
 def _again(arguments: argparse.Namespace, name: str) -> str:
     """The command that goes on where this one stopped."""
+    from maml_sweep.search.storage import masked
+
     words = ["maml-sweep", "train", arguments.study or name]
     for option in ("root", "storage", "top", "seeds", "iterations", "tasks", "slots", "each"):
         value = getattr(arguments, option)
         if value not in (None, USUAL.get(option)):
-            words += [f"--{option}", str(value)]
+            words += [f"--{option}", masked(str(value))]
     return shlex.join([*words, *(["--json"] if arguments.json else [])])
 
 

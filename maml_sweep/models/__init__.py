@@ -7,6 +7,7 @@ from maml_sweep.models.networks import MLP, Conv4, Linear
 from maml_sweep.models.ratings_mlp import RatingsMLP
 from maml_sweep.models.resnet12 import ResNet12
 from maml_sweep.models.text_cnn import TextCNN
+from maml_sweep.models.traced import Traced
 
 __all__ = [
     "MLP",
@@ -20,4 +21,5 @@ __all__ = [
     "ResNet12",
     "Statistics",
     "TextCNN",
+    "Traced",
 ]

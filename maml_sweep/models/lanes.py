@@ -8,12 +8,55 @@ write their variance out.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, reduce
+from typing import Any, NamedTuple
 
 from maml_sweep.backend import tf
 
 EPSILON = 1e-3  # added to variances, as in the batch norm of the MAML paper's code
+
+
+class Tracing(NamedTuple):
+    """What layers must know of the program that they are traced for.
+
+    Attributes:
+      products: the float type that products are computed in; None: that of their factors.
+      compiled: whether XLA compiles it.
+    """
+
+    products: str | None = None
+    compiled: bool = False
+
+
+PLAIN = Tracing()
+# While a program is traced; so every model that is built of these layers has mixed precision
+# without knowing of it.
+_TRACING: ContextVar[Tracing] = ContextVar("tracing", default=PLAIN)
+
+
+@contextmanager
+def traced_for(program: Tracing) -> Iterator[None]:
+    """Has layers heed a program.
+
+    Where products have a type of their own, the factors of `dense` and `convolution`, and of their
+    gradients, are rounded to it and results turned back, so everything around them keeps its own.
+    """
+    token = _TRACING.set(program)
+    try:
+        yield
+    finally:
+        _TRACING.reset(token)
+
+
+def _product(multiply: Callable[[Any, Any], Any], x: Any, weight: Any) -> Any:
+    """`multiply(x, weight)` in the type of products; the result is of the type of `x`."""
+    kind = _TRACING.get().products
+    if kind is None:
+        return multiply(x, weight)
+    return tf.cast(multiply(tf.cast(x, kind), tf.cast(weight, kind)), x.dtype)
 
 
 def dense(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -27,7 +70,7 @@ def dense(x: Any, weight: Any, bias: Any = None) -> Any:
     Returns:
       [lane, example, out].
     """
-    product = tf.matmul(x, weight)
+    product = _product(tf.matmul, x, weight)
     return product if bias is None else product + tf.expand_dims(bias, 1)
 
 
@@ -48,15 +91,35 @@ def unfold_lanes(x: Any, channels: int) -> Any:
 
 
 def grouped_convolution_works(dtype: Any) -> bool:
-    """Whether gradients of grouped convolutions run on the CPU: float32 through oneDNN only."""
-    return dtype == tf.float32 and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+    """Whether gradients of grouped convolutions run on the CPU: through oneDNN only.
+
+    It has float32 on every processor, and bfloat16 on some.
+    """
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        return False
+    return dtype == tf.float32 or (dtype == tf.bfloat16 and _half_groups_work())
+
+
+@cache
+def _half_groups_work() -> bool:
+    """Whether this machine computes the gradients of a grouped convolution of bfloat16."""
+    with tf.init_scope():
+        x, kernel = tf.ones([1, 2, 2, 4], tf.bfloat16), tf.ones([1, 1, 2, 4], tf.bfloat16)
+        try:
+            with tf.GradientTape() as tape:
+                tape.watch([x, kernel])
+                y = tf.nn.conv2d(x, kernel, 1, "SAME")
+            tape.gradient(y, [x, kernel])
+        except tf.errors.OpError:
+            return False
+    return True
 
 
 def convolution(x: Any, kernel: Any, stride: int, padding: str = "SAME") -> Any:
     """A convolution of folded lanes, each lane by its own kernel.
 
-    In float32 the lanes are the groups of one grouped convolution. Elsewhere it is a product of
-    patches and kernels (about four times slower).
+    In float32 the lanes are the groups of one grouped convolution, and in bfloat16 where the
+    machine can. Elsewhere it is a product of patches and kernels (about four times slower).
 
     Args:
       x: [example, height, width, lane * in].
@@ -68,12 +131,13 @@ def convolution(x: Any, kernel: Any, stride: int, padding: str = "SAME") -> Any:
       [example, ceil(height / stride), ceil(width / stride), lane * out]; where `VALID`, of the
       pixels that see no border alone.
     """
-    if not grouped_convolution_works(x.dtype):
+    kind = _TRACING.get().products
+    if not grouped_convolution_works(tf.as_dtype(kind) if kind else x.dtype):
         return _patch_convolution(x, kernel, stride, padding)
     _, rows, columns, inputs, outputs = kernel.shape
     filters = tf.transpose(kernel, [1, 2, 3, 0, 4])
     filters = tf.reshape(filters, [rows, columns, inputs, tf.shape(kernel)[0] * outputs])
-    return tf.nn.conv2d(x, filters, stride, padding)
+    return _product(lambda x, filters: tf.nn.conv2d(x, filters, stride, padding), x, filters)
 
 
 def _patch_convolution(x: Any, kernel: Any, stride: int, padding: str = "SAME") -> Any:
@@ -85,9 +149,8 @@ def _patch_convolution(x: Any, kernel: Any, stride: int, padding: str = "SAME") 
     patches = _patches(pixels, rows, columns, stride, padding)
     _, high, wide, depth = patches.shape
     count = tf.shape(kernel)[0]
-    product = tf.matmul(
-        tf.reshape(patches, [count, -1, depth]), tf.reshape(kernel, [count, depth, outputs])
-    )
+    patches = tf.reshape(patches, [count, -1, depth])
+    product = _product(tf.matmul, patches, tf.reshape(kernel, [count, depth, outputs]))
     return fold_lanes(tf.reshape(product, [count, tf.shape(x)[0], high, wide, outputs]))
 
 
@@ -121,6 +184,30 @@ def _patches(x: Any, rows: int, columns: int, stride: int, padding: str) -> Any:
         for column in range(columns)
     ]
     return tf.concat(views, axis=3)
+
+
+def max_pool(x: Any, rows: int, columns: int) -> Any:
+    """The largest of each window, windows side by side; what fills none is left out.
+
+    XLA computes the second derivative of TensorFlow's kernel with values rounded to bfloat16, which
+    changes a meta-gradient by up to some per cent; so for XLA it is written as comparisons. Of
+    equal values both let the gradient through to the first.
+
+    Args:
+      x: [example, height, width, channel].
+      rows: of a window.
+      columns: of a window.
+    """
+    if not _TRACING.get().compiled:
+        return tf.nn.max_pool2d(x, [rows, columns], [rows, columns], "VALID")
+    _, height, width, _ = x.shape
+    bottom, right = height // rows * rows, width // columns * columns
+    views = [
+        x[:, row:bottom:rows, column:right:columns]
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    return reduce(tf.maximum, views)
 
 
 def batch_norm(

@@ -1,8 +1,10 @@
 """Which worker trains which slot: claimed once, handed back, taken back from the dead.
 
 A slot's state is derived from its trials (`maml_sweep.search.slots`). `reconcile` queues the slots
-that a kill lost and tells FAIL to surplus trials. Several of them at once (on a server, where no
-lock is shared) may queue a slot twice; as the lowest number wins, whoever pops the other drops it.
+that a kill lost and tells FAIL to surplus trials. Whatever takes several storage calls is done by
+one worker at a time (`maml_sweep.search.storage.exclusive`). Should a slot be queued twice all the
+same, as when a server restarts after a call and before its answer, the lowest number wins, and
+whoever pops the other drops it.
 
 A trial's user attributes: slot, trial_seed, attempt (failures before it), worker, asked_at,
 known_results, resumed (how many reported values it began with); on a failed one reason and blame
@@ -14,8 +16,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +25,20 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from maml_sweep.search.lease import PREFIX, Lease, live_workers
-from maml_sweep.search.lock import folder_lock
+from maml_sweep.search import storage
+from maml_sweep.search.lease import PREFIX, Lease, leases
 from maml_sweep.search.slots import (
     ACTIVE,
     RESULTS,
     Attempts,
     Counts,
+    attempts_at,
     by_slot,
     failures,
     reported,
     slot_state,
     tally,
 )
-from maml_sweep.search.storage import lives_here
 from maml_sweep.search.study import Plan, plan_of, queue, queue_missing
 
 
@@ -66,26 +68,34 @@ class Claims:
         self._storage = study._storage  # waiting trials can be told FAIL through it alone
         self._max_retries = plan.max_retries
         self._folder = folder
-        self._shares_lock = lives_here(study)
         self._lease_seconds = lease_seconds
-        self._beat = 0
+        self._lease = Lease.of_this_process()
+        self._told: dict[str, Any] = {}
         self._renew_at = -math.inf
+        self._beats: dict[str, int] = {}  # worker -> its beat when it was first asked about
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with folder_lock(self._folder if self._shares_lock else None):
-            yield
+    def _locked(self) -> AbstractContextManager[object]:
+        return storage.exclusive(self._study, self._folder)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
     # The lease.
 
+    @property
+    def renewal_seconds(self) -> float:
+        """How often the lease is to be renewed."""
+        return self._lease_seconds / 4
+
+    def tell(self, **told: Any) -> None:
+        """What the lease is to say from the next renewal on: `Lease`'s further fields."""
+        self._told |= told
+
     def renew(self) -> None:
         """Renews this worker's lease; writes at most every quarter of its length."""
         if time.monotonic() >= self._renew_at:
-            self._renew_at = time.monotonic() + self._lease_seconds / 4
-            self._write_lease(time.time() + self._lease_seconds)
+            self._renew_at = time.monotonic() + self.renewal_seconds
+            self._write_lease(storage.now(self._study) + self._lease_seconds)
 
     def retire(self) -> None:
         """Says goodbye: whatever this worker still holds may be taken back at once."""
@@ -93,9 +103,8 @@ class Claims:
         self._write_lease(0.0)
 
     def _write_lease(self, expires: float) -> None:
-        self._beat += 1
-        lease = Lease.of_this_process(expires, self._beat)
-        self._study.set_user_attr(PREFIX + self.worker, lease.to_json())
+        self._lease = self._lease.renewed(expires, **self._told)
+        self._study.set_user_attr(PREFIX + self.worker, self._lease.to_json())
 
     # Taking a slot.
 
@@ -106,31 +115,32 @@ class Claims:
         enqueued, are fixed already.
         """
         self.renew()
-        with self._locked():
-            while any(trial.state == TrialState.WAITING for trial in self._trials()):
-                trial = self._study.ask()
-                if self._keep(trial):
-                    return trial
+        while (trial := storage.pop(self._study, self._marks())) is not None:
+            if self._stands(trial):
+                return trial
         return None
 
-    def _keep(self, trial: optuna.Trial) -> bool:
-        """Marks a popped trial as ours, or drops one that stands for no open slot."""
-        trials = self._trials()
-        attrs = trial.user_attrs
-        attempts = by_slot(trials).get(attrs.get("slot", -1), [])
-        if not attempts or self._survivor(attempts) != trial.number:
-            # Another worker emptied the queue before our ask, or queued this slot twice.
-            self._drop(trials[trial.number], "surplus")
-            return False
-        marks = {"worker": self.worker, "asked_at": time.time()}
-        if "known_results" not in attrs:
-            marks["known_results"] = sum(trial.state in RESULTS for trial in trials)
-        try:
-            for key, value in marks.items():
-                trial.set_user_attr(key, value)
-        except UpdateFinishedTrialError:  # another worker's repair dropped it
-            return False
-        return True
+    def _marks(self) -> dict[str, Any]:
+        """What makes a trial ours; `known_results` stays as its slot's first attempt had it."""
+        known = sum(trial.state in RESULTS for trial in self._trials())
+        return {"worker": self.worker, "asked_at": time.time(), "known_results": known}
+
+    def _stands(self, trial: optuna.Trial) -> bool:
+        """Whether a popped trial stands for an open slot; drops it if not."""
+        attempts = self._attempts(trial.user_attrs.get("slot", -1))
+        if attempts and self._survivor(attempts) == trial.number:
+            return True
+        # No slot's, or a slot that was queued twice.
+        self._drop(self._trials()[trial.number], "surplus")
+        return False
+
+    def _attempts(self, slot: int) -> Attempts:
+        """A slot's trials; where others may be at it too, as they are this moment."""
+        attempts = attempts_at(self._trials(), slot)
+        if len(attempts) > 1:
+            storage.expire(self._study)
+            attempts = attempts_at(self._trials(), slot)
+        return attempts
 
     def _survivor(self, attempts: Attempts) -> int | None:
         """The number of the one unfinished trial that may stand for a slot."""
@@ -140,18 +150,19 @@ class Claims:
 
     # Giving it back, finished or not.
 
-    def report(self, trial: optuna.Trial, value: float, step: int) -> bool:
-        """Reports a rung's value; False if the trial was taken from us meanwhile.
+    def report(self, values: Sequence[tuple[optuna.Trial, int, float]]) -> set[int]:
+        """Reports a pack's values at its rung, in one go.
 
-        A value that an earlier attempt reported at that step stands.
+        A value that an earlier attempt at the slot reported at that step stands.
+
+        Args:
+          values: trial, step, value.
+
+        Returns:
+          The numbers of the trials that were taken from us meanwhile.
         """
-        known = trial._cached_frozen_trial.intermediate_values
-        try:
-            if step not in known:
-                trial.report(value, step)
-        except UpdateFinishedTrialError:
-            return False
-        return True
+        rows = [(trial.number, step, value) for trial, step, value in values]
+        return storage.report_all(self._study, rows)
 
     def finish(
         self,
@@ -172,8 +183,7 @@ class Claims:
         if state == TrialState.COMPLETE and (value is None or not math.isfinite(value)):
             raise ValueError(f"trial {trial.number}: COMPLETE needs a finite value, got {value}")
         try:
-            for key, attr in attrs.items():
-                trial.set_user_attr(key, attr)
+            storage.note(trial, attrs)
             if "diverged" in attrs:
                 trial.set_constraint("diverged", 1.0 / (1.0 + float(attrs["diverged"])))
             return self._tell(trial.number, state, value if state == TrialState.COMPLETE else None)
@@ -251,8 +261,10 @@ class Claims:
             return self._reap()
 
     def _reap(self) -> int:
-        attrs = self._study.user_attrs
-        live = live_workers(attrs) | {self.worker}
+        now = storage.now(self._study)
+        known = leases(self._study.user_attrs)
+        live = {worker for worker, lease in known.items() if not lease.lapsed(now)}
+        live.add(self.worker)
         taken = [
             trial
             for trial in self._trials()
@@ -260,19 +272,18 @@ class Claims:
         ]
         for trial in taken:
             worker = trial.user_attrs.get("worker")
-            lease = attrs.get(f"{PREFIX}{worker}", {})
-            retired = worker is None or lease.get("expires") == 0.0
+            retired = worker is None or (worker in known and known[worker].expires == 0.0)
             self._take_back(trial, retired)
         return len(taken)
 
-    def _abandoned(self, trial: FrozenTrial, live: set[str]) -> bool:
-        worker = trial.user_attrs.get("worker")
-        if worker is not None:
-            return worker not in live
-        # Killed between the pop and the mark. Where a lock is shared nobody can be there now.
-        start = trial.datetime_start
-        age = math.inf if start is None else time.time() - start.timestamp()
-        return self._shares_lock or age > self._lease_seconds
+    @staticmethod
+    def _abandoned(trial: FrozenTrial, live: set[str]) -> bool:
+        """Whether nobody trains a running trial.
+
+        One without a worker's mark was popped by somebody who was killed before marking it: nobody
+        else can be between the two now, as both happen under the lock that we hold.
+        """
+        return trial.user_attrs.get("worker") not in live
 
     def _take_back(self, trial: FrozenTrial, retired: bool) -> None:
         """A lapse counts as a failure only if the attempt got no further than the one before.
@@ -301,6 +312,18 @@ class Claims:
                         self._drop(trial, "surplus")
                 if survivor is None and slot < plan.n_trials:
                     self._requeue(attempts)
+
+    def unproven(self) -> set[str]:
+        """Workers elsewhere that hold trials, and may have died: their lease only seems to hold.
+
+        A worker on this machine is seen to live; one elsewhere has proved it once it has renewed
+        its lease after it was first asked about here.
+        """
+        known = leases(self._study.user_attrs)
+        running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
+        holders = {trial.user_attrs.get("worker") for trial in running} & set(known)
+        far = {each: known[each].beat for each in holders if not known[each].is_near}
+        return {each for each, beat in far.items() if self._beats.setdefault(each, beat) == beat}
 
     def counts(self) -> Counts:
         """How many slots are in which state."""

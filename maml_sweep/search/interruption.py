@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the worker to stop where it is whole, the second kills it."""
+"""Ctrl-C and SIGTERM: one asks the worker to stop where it is whole, the same again kills it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Interruption:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)  # a second one ends the process at once
+        # The same once more ends the process at once. The other is no second wish: a terminal or a
+        # scheduler sends a signal to every process, and the local launcher hands on the other.
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from maml_sweep.errors import InputError
-from maml_sweep.search import records, study
+from maml_sweep.search import launchers, place, records, study
 from maml_sweep.search.compose import Composer
-from maml_sweep.search.differences import FREE, key_of, refuse_differences
-from maml_sweep.search.grammar import text
+from maml_sweep.search.crew import INTERRUPTED, Crew, Launch, Outcome, look
+from maml_sweep.search.differences import key_of, refuse_differences
+from maml_sweep.search.errand import for_launcher, storage_of
+from maml_sweep.search.launchers import SCHEDULERS
 from maml_sweep.search.plans import make_plan
+from maml_sweep.search.slots import tally
 from maml_sweep.search.study import Plan
+from maml_sweep.training.devices import available_cores
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Launch:
-    """A study that stands, and how its workers are to be started.
-
-    Attributes:
-      config: the composition for the launcher, Hydra's node included.
-      plan: what the study was created with.
-      folder: of the study's files.
-      url: of the study's storage.
-    """
-
-    config: DictConfig
-    plan: Plan
-    folder: Path
-    url: str
+HERE = {launchers.BASIC, launchers.LOCAL, "joblib"}  # their workers share this machine out
 
 
 def sweep(arguments: Sequence[str], config: DictConfig, context: HydraContext, root: str) -> Any:
@@ -56,21 +45,82 @@ def sweep(arguments: Sequence[str], config: DictConfig, context: HydraContext, r
       What each worker returned.
 
     Raises:
-      SystemExit: 2 and one line on stderr if the input is wrong; what a worker exits with.
+      SystemExit: 2 and one line on stderr if the input is wrong; 130 if it was interrupted, its
+        state kept; 1 and one line if workers died too often.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # we say ourselves what happens
     try:
         launch = prepare(arguments, config, context, root)
-        returns = _run(launch, context)
+        outcome = _run(launch, context)
     except InputError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None  # an Exception would end in Hydra's traceback
-    except KeyboardInterrupt:  # before a worker listens for it, or while it runs elsewhere
-        raise SystemExit(130) from None
+    except KeyboardInterrupt:  # before there is a study
+        raise SystemExit(INTERRUPTED) from None
     from maml_sweep.search.worker import conclude  # late: a refusal needs nothing of it
 
     conclude(launch.plan.name, launch.url, launch.folder)
-    return returns
+    _say_end(outcome, launch)
+    return outcome.returns
+
+
+def _run(launch: Launch, context: HydraContext) -> Outcome:
+    """The workers' course, an interruption told to the user.
+
+    Raises:
+      InputError: the launcher could not start any, or what they were given is wrong.
+      SystemExit: 130 if the sweep was interrupted.
+    """
+    try:
+        outcome = Crew(launch, context).run()
+    except KeyboardInterrupt:  # a worker of ours does not raise it: it runs elsewhere
+        raise _interrupted(launch) from None
+    except SystemExit as stop:
+        raise (_interrupted(launch) if stop.code == INTERRUPTED else stop) from None
+    if look(launch).open:
+        if outcome.refused is not None:
+            raise outcome.refused
+        if outcome.interrupted:
+            raise _interrupted(launch)
+    return outcome
+
+
+def _interrupted(launch: Launch) -> SystemExit:
+    from maml_sweep.search import progress  # late, as it knows rich
+
+    opened = study.open_study(launch.url, launch.plan.name)
+    counts = tally(opened.get_trials(deepcopy=False), launch.plan.max_retries)
+    progress.say_interrupted(launch.plan.name, counts, launch.folder, launch.url)
+    if launch.launcher in SCHEDULERS:
+        print(f"jobs that {launch.launcher} started already go on until you cancel them there")
+    return SystemExit(INTERRUPTED)
+
+
+def _say_end(outcome: Outcome, launch: Launch) -> None:
+    """Says who died and whether that cost anything, and who is still at work.
+
+    Raises:
+      SystemExit: 1 if slots are left because workers died.
+    """
+    died = [*outcome.failures, *([str(outcome.refused)] if outcome.refused else [])]
+    now = look(launch)
+    if now.open and now.live:
+        print(f"{_count(now.open - now.free, 'slot')} are with "
+              f"{_count(now.live, 'other worker')}, which go on")  # fmt: skip
+    if not died:
+        return
+    last = f"{_count(len(died), 'worker')} died, the last of: {died[-1]}"
+    where = launch.folder / "workers"
+    if now.open == 0:
+        print(f"{last}; the others did their work (logs: {where})", file=sys.stderr)
+    elif now.free:
+        left = f"{launch.plan.name}: {_count(now.free, 'slot')} are left"
+        print(f"{left}; {last}; logs: {where}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def prepare(
@@ -89,14 +139,14 @@ def prepare(
     composer = Composer(context.config_loader, config.hydra.job.config_name, tuple(hydra_overrides))
     name = _new_name(config) if config.study.name is None else config.study.name
     folder = study.folder(root, name)
-    url = study.storage_url(config.study.storage, folder)
+    url = study.storage_url(storage_of(config), folder)
     if not study.exists(url, name):
         _refuse_unwritable(folder)
-        _refuse_workers_in_turn(config)
+        _refuse_workers(config, hydra_overrides)
         plan = make_plan(composer, arguments, name)
         try:
             _create(url, plan, folder)
-            return Launch(_for_launcher(config, folder), plan, folder, url)
+            return Launch(for_launcher(config, folder), plan, folder, url)
         except InputError:
             if not study.exists(url, name):  # else another process was faster: join its study
                 raise
@@ -126,18 +176,41 @@ def _resume(
     stored = study.load_plan(url, name)
     hydras = [x for x in stored.overrides if key_of(x).startswith("hydra")]
     tasks = [x for x in stored.overrides if x not in hydras]
-    if any(key_of(x) == "hydra/launcher" for x in composer.hydra_overrides):
-        hydras = [x for x in hydras if not key_of(x).startswith("hydra.launcher")]
-    hydras = _followed(hydras, composer.hydra_overrides)
+    hydras = _followed(_of_here(hydras, composer.hydra_overrides), composer.hydra_overrides)
     composer = Composer(composer.loader, composer.config_name, tuple(hydras))
     both = _followed(tasks, arguments)
     config = composer.compose(both, RunMode.MULTIRUN)
-    _refuse_workers_in_turn(config)
+    _refuse_workers(config, hydras)
     given = make_plan(composer, both, name)
     refuse_differences(stored, given)
+    _make_files(stored, folder)
     if any(key_of(x) == "study.n_trials" for x in arguments):
         study.extend(url, name, given.n_trials, folder)
-    return Launch(_for_launcher(config, folder), study.load_plan(url, name), folder, url)
+    return Launch(for_launcher(config, folder), study.load_plan(url, name), folder, url)
+
+
+def _of_here(stored: list[str], given: Sequence[str]) -> list[str]:
+    """The stored overrides of Hydra's node, without a launcher that does not fit here and now.
+
+    It gives way, its settings too, to one that is named now; and to ours where it is not installed
+    (on another machine than the one that it was chosen for) or is Hydra's own basic one.
+    """
+    name = launchers.named(stored)
+    if launchers.named(given) is None and (
+        name is None or (launchers.installed(name) and name != launchers.BASIC)
+    ):
+        return stored
+    if launchers.named(given) is None and name != launchers.BASIC:
+        log.warning("hydra/launcher=%s, with which the sweep began, is not installed here", name)
+    ours = (launchers.GROUP, "hydra.launcher")
+    return [x for x in stored if not key_of(x).startswith(ours)]
+
+
+def _make_files(plan: Plan, folder: Path) -> None:
+    """The folder of a sweep that this machine joins, with what tells people what it is."""
+    study.make_folder(folder)
+    if not (folder / records.SWEEP).exists():
+        records.write_sweep(plan, folder)
 
 
 def _followed(stored: Sequence[str], given: Sequence[str]) -> list[str]:
@@ -160,59 +233,29 @@ def _refuse_unwritable(folder: Path) -> None:
         ) from None
 
 
-def _refuse_workers_in_turn(config: DictConfig) -> None:
-    """Hydra's basic launcher runs jobs one after another: its second worker would find no work."""
-    if config.workers > 1 and str(config.hydra.launcher._target_).endswith(".BasicLauncher"):
+def _refuse_workers(config: DictConfig, hydra_overrides: Sequence[str]) -> None:
+    """Refuses workers that would find nothing to do or nothing to do it on.
+
+    More workers than cores are only warned of: they are slower than fewer, but they work.
+    """
+    launchers.refuse_silence(config.hydra.launcher)
+    launcher = launchers.kind(config.hydra.launcher)
+    if config.workers == 1 or launcher not in HERE:
+        return
+    if launcher == launchers.BASIC and launchers.named(hydra_overrides) == launchers.BASIC:
         raise InputError(
-            f"workers={config.workers}: Hydra's basic launcher runs one after another; add "
-            f"hydra/launcher=joblib (pip install hydra-joblib-launcher) or leave workers=1"
+            f"workers={config.workers}: hydra/launcher=basic runs them one after another, and the "
+            f"second would find no work; leave it out (then hydra/launcher=local starts them side "
+            f"by side), or set workers=1"
         )
-
-
-def _for_launcher(config: DictConfig, folder: Path) -> DictConfig:
-    """The composition as the launcher reads it: where jobs run; its own log is for warnings."""
-    config = deepcopy(config)
-    with open_dict(config):
-        config.hydra.sweep.dir = str(folder)
-        config.hydra.sweep.subdir = "workers/${hydra.job.num}"
-        if OmegaConf.select(config, "hydra.hydra_logging.root.level"):
-            config.hydra.hydra_logging.root.level = "WARNING"
-    return config
-
-
-def _run(launch: Launch, context: HydraContext) -> list[Any]:
-    """One launch of all workers; their results in order."""
-    from maml_sweep.search.worker import work
-
-    launcher = Plugins.instance().instantiate_launcher(
-        task_function=work, config=launch.config, hydra_context=context
-    )
-    jobs = [_overrides(launch)] * launch.config.workers
-    results = launcher.launch(jobs, initial_job_idx=0)
-    for result in results:
-        if isinstance(result._return_value, InputError):
-            raise result._return_value
-    return [result.return_value for result in results]  # raises what a worker raised
-
-
-def _overrides(launch: Launch) -> list[str]:
-    """A worker's command line: what every trial has, then what this launch decides."""
-    free = [f"{key}={text(value)}" for key, value in _free_values(launch.config)]
-    place = [f"study.name={text(launch.plan.name)}", f"study.n_trials={launch.plan.n_trials}"]
-    if launch.config.study.storage is not None:
-        place.append(f"study.storage={text(launch.config.study.storage)}")
-    folders = [f"hydra.sweep.dir={text(str(launch.folder))}"]
-    folders.append("hydra.sweep.subdir=workers/${hydra.job.num}")
-    return [*launch.plan.fixed, *free, *place, *folders]
-
-
-def _free_values(config: DictConfig) -> list[tuple[str, Any]]:
-    """(key, value) of each leaf that a resume may change."""
-    pairs: list[tuple[str, Any]] = []
-    for key in FREE:
-        if key == "study.n_trials":
-            continue  # the study knows better: it may have been raised meanwhile
-        value = OmegaConf.select(config, key)
-        leaves = value.items() if OmegaConf.is_dict(value) else [(None, value)]
-        pairs += [(f"{key}.{name}" if name else key, leaf) for name, leaf in leaves]
-    return pairs
+    devices = len(place.visible())
+    if devices and config.workers > devices * config.workers_per_device:
+        raise InputError(
+            f"workers={config.workers}: {devices} GPU{'s' if devices > 1 else ''} here and "
+            f"workers_per_device={config.workers_per_device} serve "
+            f"{devices * config.workers_per_device}; lower workers or raise workers_per_device"
+        )
+    cores = available_cores()
+    if not devices and config.workers > cores:
+        log.warning("workers=%d share %d core%s here: fewer would be faster",
+                    config.workers, cores, "s" if cores > 1 else "")  # fmt: skip

@@ -6,14 +6,13 @@ stands where can be told from their states and a few attributes, which two queri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
+from maml_sweep.search.mirror import Mirror
 from maml_sweep.search.slots import Counts, tally
 from maml_sweep.search.study import PLAN
 
@@ -36,22 +35,12 @@ def outline(study: optuna.Study, keys: Sequence[str] = SLOTS) -> list[FrozenTria
     Returns:
       Trials without values, parameters and curves, unless they were to be had for nothing.
     """
-    engine = _engine(study._storage)
-    if engine is None:
+    storage = study._storage
+    if not isinstance(storage, Mirror):
         return study.get_trials(deepcopy=False)
-    from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel  # as slow as the
-    from sqlalchemy import orm, select  # database itself: only where there is one
+    from maml_sweep.search import tables  # as slow to import as a database
 
-    mine = TrialModel.study_id == study._study_id
-    attribute = TrialUserAttributeModel
-    with orm.Session(engine) as session:
-        attrs: dict[Any, dict[str, Any]] = {}
-        wanted = select(attribute.trial_id, attribute.key, attribute.value_json)
-        wanted = wanted.join(TrialModel).where(mine, attribute.key.in_(keys))
-        for trial_id, key, text in session.execute(wanted):
-            attrs.setdefault(trial_id, {})[key] = json.loads(text)
-        trials = session.scalars(select(TrialModel).where(mine).order_by(TrialModel.trial_id))
-        return [_bare(trial, attrs.get(trial.trial_id, {})) for trial in trials]
+    return storage.run(tables.outline, study._study_id, keys)
 
 
 def whole(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial:
@@ -63,26 +52,3 @@ def names(storage: BaseStorage, *, ours: bool = False) -> list[str]:
     """The studies in a storage, or only the sweeps among them; the newest first."""
     found = sorted(storage.get_all_studies(), key=lambda study: -study._study_id)
     return [study.study_name for study in found if PLAN in study.user_attrs or not ours]
-
-
-def _engine(storage: BaseStorage) -> Any | None:
-    """SQLAlchemy's engine behind a storage, if there is one."""
-    if isinstance(storage, _CachedStorage):
-        storage = storage._backend
-    return storage.engine if isinstance(storage, RDBStorage) else None
-
-
-def _bare(row: Any, attrs: dict[str, Any]) -> FrozenTrial:
-    return FrozenTrial(
-        number=row.number,
-        state=row.state,
-        value=None,
-        datetime_start=row.datetime_start,
-        datetime_complete=row.datetime_complete,
-        params={},
-        distributions={},
-        user_attrs=attrs,
-        system_attrs={},
-        intermediate_values={},
-        trial_id=row.trial_id,
-    )

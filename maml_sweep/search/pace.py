@@ -49,13 +49,14 @@ def pace(
       now: local time without a zone, as Optuna's.
 
     Returns:
-      None where no live worker has begun a trial.
+      None where no live worker has begun a trial, or all did so later than now: a worker writes
+      its own clock's time, which may be fast.
     """
     held = [each for each in trials if each.user_attrs.get("worker") in live]
     begun = [each.datetime_start for each in held if each.datetime_start is not None]
-    if not begun:
+    seconds = (now - min(begun, default=now)).total_seconds()
+    if seconds <= 0:
         return None
-    seconds = max((now - min(begun)).total_seconds(), 1e-9)
     results = sum(each.state in RESULTS for each in held)
     running = sum(shares.get(each.number, 0.0) for each in held if _runs(each))
     work = results + running

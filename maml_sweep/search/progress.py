@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 
 from maml_sweep.search import records
+from maml_sweep.search.again import resume_line
 from maml_sweep.search.claimed import Claimed
 from maml_sweep.search.claims import Claims
 from maml_sweep.search.slots import Counts
@@ -111,7 +112,7 @@ class Progress:
     def _metric(self, value: float) -> str:
         return f"{self._plan.metric} {value:.4g}"
 
-    def _rate(self, turns: Turns) -> float:
+    def rate(self, turns: Turns) -> float:
         """Trial-steps a second since the worker began."""
         running = sum(
             each.training.trial_steps - self._steps_before.get(each.slot, 0)
@@ -143,7 +144,7 @@ class Progress:
         best = records.best_trial(self._study)
         value = "none yet" if best is None or best.value is None else self._metric(best.value)
         return (
-            f"{self._tally(counts)}; best {value}; {self._rate(turns):.0f} trial-steps/s; "
+            f"{self._tally(counts)}; best {value}; {self.rate(turns):.0f} trial-steps/s; "
             f"{self._left(counts, turns)} left"
         )
 
@@ -156,7 +157,7 @@ class Progress:
         if best is not None and best.value is not None:
             line = records.override_line(self._space, best.params)
             table.add_row("[bold]best", f"{self._metric(best.value)}  [dim]{line}")
-        rate = f"{self._rate(turns):.0f} trial-steps/s, {self._left(counts, turns)} left"
+        rate = f"{self.rate(turns):.0f} trial-steps/s, {self._left(counts, turns)} left"
         table.add_row("[bold]speed", rate)
         for claimed in sorted(turns.in_flight, key=lambda each: each.slot):
             training = claimed.training
@@ -171,17 +172,17 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def say_interrupted(name: str, counts: Counts, folder: Path) -> None:
+def say_interrupted(name: str, counts: Counts, folder: Path, url: str) -> None:
     """Says that nothing is lost and how to go on."""
     print(
         f"interrupted: {counts.finished} slots done, {counts.waiting} waiting, state kept in "
-        f"{folder}; to go on:\n  python sweep.py study.name={name}",
+        f"{folder}; to go on:\n  {resume_line(name, folder, url)}",
         flush=True,
     )
 
 
 def say_outcome(
-    plan: Plan, counts: Counts, best: FrozenTrial | None, space: Space, folder: Path
+    plan: Plan, counts: Counts, best: FrozenTrial | None, space: Space, folder: Path, url: str
 ) -> None:
     """Says what came out, as an override line to paste, and where the files lie."""
     print(
@@ -195,6 +196,6 @@ def say_outcome(
         print(f"best {plan.metric}: {best.value:.6g} (slot {best.user_attrs['slot']})")
         print(f"  {records.run_line(best, plan, space)}")
     if counts.finished < plan.n_trials:
-        print(f"to go on:\n  python sweep.py study.name={plan.name}")
+        print(f"to go on:\n  {resume_line(plan.name, folder, url)}")
     print(f"files: {folder}")
     print(f"what they say: {shlex.join(['maml-sweep', 'report', str(folder)])}", flush=True)

@@ -19,6 +19,7 @@ import optuna
 import yaml  # type: ignore[import-untyped, unused-ignore]
 from optuna.trial import FrozenTrial
 
+from maml_sweep import typed
 from maml_sweep.files import write_atomic
 from maml_sweep.search.lock import folder_lock
 from maml_sweep.search.slots import (
@@ -133,7 +134,7 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 
 
 def override_line(space: Names, params: Mapping[str, Any]) -> str:
-    """Stored parameters as overrides, quoted to be pasted behind `python sweep.py`."""
+    """Stored parameters as overrides, quoted to be pasted behind the application's name."""
     return shlex.join(space.overrides(space.values(params)))
 
 
@@ -141,7 +142,7 @@ def run_line(trial: FrozenTrial, plan: Plan, space: Names) -> str:
     """The command that trains a trial again by itself."""
     line = " ".join([*map(shlex.quote, plan.fixed), override_line(space, trial.params)])
     seed = trial.user_attrs["trial_seed"]
-    return f"python sweep.py hydra.mode=RUN {line} trial_seed={seed}"
+    return f"{typed.command()} hydra.mode=RUN {line} trial_seed={seed}"
 
 
 def write_best(

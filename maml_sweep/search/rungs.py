@@ -6,13 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
 
 from maml_sweep.errors import InputError
 from maml_sweep.search.pack_pruner import PackPruner, Report, sign
-from maml_sweep.search.slots import by_slot
-
-Curve = Mapping[int, float]  # step -> reported value; the union over a slot's attempts
+from maml_sweep.search.standings import Curve, Followed, Standings
 
 
 class RungPruner(PackPruner):
@@ -57,13 +54,14 @@ class RungPruner(PackPruner):
         self.grace = grace
         self.keep = keep
         self.smooth = smooth
+        self._followed: Followed | None = None
 
     def decide(self, study: optuna.Study, reports: Sequence[Report]) -> set[int]:
         """See `PackPruner.decide`."""
-        attempts = by_slot(study.get_trials(deepcopy=False))
-        curves = {slot: _curve(trials) for slot, trials in attempts.items()}
-        ended = {slot for slot, trials in attempts.items() if _pruned(trials)}
-        stop = self.judge(curves, ended, {(r.slot, r.step) for r in reports}, sign(study))
+        if self._followed is None or self._followed.study is not study:
+            self._followed = Followed(study, Standings(self.smooth, sign(study)))
+        standings = self._followed.standings()
+        stop = self._stop(standings, {(r.slot, r.step) for r in reports})
         return {report.number for report in reports if report.slot in stop}
 
     def judge(
@@ -84,14 +82,17 @@ class RungPruner(PackPruner):
         Returns:
           The slots to prune.
         """
+        standings = Standings(self.smooth, direction)
+        for slot in {*curves, *ended}:
+            standings.note(slot, curves.get(slot, {}), slot in ended)
+        return self._stop(standings, at)
+
+    def _stop(self, standings: Standings, at: set[tuple[int, int]]) -> set[int]:
         stop = set()
-        for step in sorted({step for _, step in at}):
-            scores = self._scores(curves, ended, step, direction)
-            room = self._room(step, len(scores))
-            for slot in (slot for slot, at_step in at if at_step == step):
-                better = sum(score < scores[slot] for score in scores.values())
-                if better >= room or math.isinf(scores[slot]):
-                    stop.add(slot)
+        for slot, step in at:
+            score, better, known = standings.place(slot, step)
+            if better >= self._room(step, known) or math.isinf(score):
+                stop.add(slot)
         return stop
 
     def _room(self, step: int, known: int) -> int:
@@ -100,31 +101,3 @@ class RungPruner(PackPruner):
             return known
         fraction = max(self.keep, min(1.0, self.grace * self.iterations / step))
         return max(1, math.ceil(fraction * known - 1e-9))
-
-    def _scores(
-        self, curves: Mapping[int, Curve], ended: set[int], step: int, direction: float
-    ) -> dict[int, float]:
-        """Scores at a step, less is better; trials that run but are not there yet are left out."""
-        scores = {}
-        for slot, curve in curves.items():
-            if curve and max(curve) >= step:
-                scores[slot] = self._score(curve, step, direction)
-            elif slot in ended:
-                scores[slot] = math.inf
-        return scores
-
-    def _score(self, curve: Curve, step: int, direction: float) -> float:
-        last = sorted(at for at in curve if at <= step)[-self.smooth :]
-        score = direction * sum(curve[at] for at in last) / len(last) if last else math.inf
-        return score if math.isfinite(score) else math.inf
-
-
-def _curve(attempts: Sequence[FrozenTrial]) -> Curve:
-    curve: dict[int, float] = {}
-    for trial in attempts:
-        curve |= trial.intermediate_values
-    return curve
-
-
-def _pruned(attempts: Sequence[FrozenTrial]) -> bool:
-    return any(trial.state == TrialState.PRUNED for trial in attempts)

@@ -17,7 +17,7 @@ import importlib.util
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from hydra.errors import HydraException
@@ -30,10 +30,12 @@ from optuna.samplers import (
     GridSampler,
     QMCSampler,
     RandomSampler,
+    TPESampler,
 )
 from optuna.trial import FrozenTrial, TrialState
 
 from maml_sweep.errors import InputError
+from maml_sweep.search.excerpt import Excerpt, Worth
 from maml_sweep.streams import derive_seed
 
 
@@ -144,11 +146,18 @@ class PerTrial(BaseSampler):
         self._seed = seed
         build(cfg_sampler, seed, 0)
         self._samplers: dict[int, BaseSampler] = {}
+        self._worths: dict[int, Worth] = {}
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
         if trial.number not in self._samplers:
             self._samplers[trial.number] = build(self._cfg, self._seed, trial.number)
         return self._samplers[trial.number]
+
+    def _seen_by(self, sampler: BaseSampler, study: optuna.Study) -> optuna.Study:
+        """The study, or as much of it as a sampler needs that takes time for each trial."""
+        if isinstance(sampler, TPESampler):
+            return cast(optuna.Study, Excerpt(study, self._worths))
+        return study
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """See `optuna.samplers.BaseSampler`, here and below."""
@@ -158,13 +167,15 @@ class PerTrial(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The parameters drawn together."""
-        return self._of(trial).infer_relative_search_space(study, trial)
+        sampler = self._of(trial)
+        return sampler.infer_relative_search_space(self._seen_by(sampler, study), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draws them."""
-        return self._of(trial).sample_relative(study, trial, search_space)
+        sampler = self._of(trial)
+        return sampler.sample_relative(self._seen_by(sampler, study), trial, search_space)
 
     def sample_independent(
         self,
@@ -174,7 +185,9 @@ class PerTrial(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draws one by itself."""
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        sampler = self._of(trial)
+        seen = self._seen_by(sampler, study)
+        return sampler.sample_independent(seen, trial, param_name, param_distribution)
 
     def after_trial(
         self,

@@ -32,6 +32,11 @@ def by_slot(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
     return slots
 
 
+def attempts_at(trials: Sequence[FrozenTrial], slot: int) -> list[FrozenTrial]:
+    """The trials of one slot, in the order of their numbers."""
+    return [trial for trial in trials if trial.user_attrs.get("slot") == slot]
+
+
 @dataclass(frozen=True)
 class Counts:
     """Slots by state; `pruned` leaves out the diverged ones, `failed` were given up."""

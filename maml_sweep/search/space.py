@@ -22,6 +22,7 @@ from optuna.distributions import (
 )
 
 from maml_sweep.errors import InputError
+from maml_sweep.search import storage
 from maml_sweep.search.distributions import every, fitting, kind, suggest, widest
 from maml_sweep.search.grammar import text
 from maml_sweep.spelling import hint
@@ -113,14 +114,15 @@ class Space:
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """Draws the groups, then that branch's parameters: {group or config key: value}."""
-        values: dict[str, Any] = {
-            group: trial.suggest_categorical(group, options)
-            for group, options in self.groups.items()
-        }
-        branch = self.branch(values)
-        for key, distribution in branch.distributions.items():
-            drawn = suggest(trial, self._name(branch, key), distribution)
-            values[key] = branch.value(key, drawn)
+        with storage.at_once(trial):
+            values: dict[str, Any] = {
+                group: trial.suggest_categorical(group, options)
+                for group, options in self.groups.items()
+            }
+            branch = self.branch(values)
+            for key, distribution in branch.distributions.items():
+                drawn = suggest(trial, self._name(branch, key), distribution)
+                values[key] = branch.value(key, drawn)
         return values
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:

@@ -9,16 +9,41 @@ processes both hold a read lock and want to write.
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage, RDBStorage
 
 from maml_sweep.errors import InputError
+from maml_sweep.search.bulk import at_once, expire, note, pop, queue_all, report_all
+from maml_sweep.search.mirror import Mirror
+from maml_sweep.search.refusals import masked, refusal
+from maml_sweep.search.sharing import exclusive, exclusive_for, is_exclusive, lives_here, now
+
+__all__ = [
+    "DATABASE",
+    "at_once",
+    "connect",
+    "exclusive",
+    "exclusive_for",
+    "expire",
+    "is_exclusive",
+    "lives_here",
+    "masked",
+    "note",
+    "now",
+    "pop",
+    "queue_all",
+    "report_all",
+    "sqlite_path",
+    "storage_url",
+]
 
 DATABASE = "study.db"
 _BUSY_SECONDS = 60.0  # how long a SQLite writer waits for the others
+_CONNECT_SECONDS = 10
 _FITTING: set[str] = set()  # versions of the tables that this Optuna reads
 
 
@@ -36,11 +61,6 @@ def sqlite_path(url: str) -> Path | None:
     """The file behind a SQLite URL, None for a server or a database in memory."""
     path = url.partition("?")[0].partition(":///")[2]
     return Path(path) if url.startswith("sqlite") and path not in {"", ":memory:"} else None
-
-
-def masked(url: str) -> str:
-    """The URL without its password, fit for messages."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def _check_sqlite_file(path: Path) -> None:
@@ -73,32 +93,46 @@ def connect(url: str) -> BaseStorage:
     from sqlalchemy.exc import SQLAlchemyError  # slow to import: only where a study is opened
 
     path = sqlite_path(url)
-    kwargs: dict[str, Any] = {"pool_pre_ping": True}
     try:
         if path is not None:
             if path.exists():
                 _check_sqlite_file(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            kwargs = {"connect_args": {"timeout": _BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
         # Optuna fills {SCHEMA_VERSION} into URLs: braces of our own must survive that.
         escaped = url.replace("{", "{{").replace("}", "}}")
-        backend = RDBStorage(escaped, engine_kwargs=kwargs, skip_compatibility_check=True)
+        options = _engine_options(url)
+        backend = _with_tables(escaped, options)
         _check_version(backend)
-        return optuna.storages.get_storage(backend)
+        return Mirror(backend, url)
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        raise refusal(error, url) from None
     except (RuntimeError, ValueError) as error:  # another Optuna's tables; a malformed URL
-        reason = str(error).strip().splitlines()[0]
-    raise InputError(
-        f"study.storage: cannot open {masked(url)} as an Optuna database: {masked(reason)}"
-    )
+        raise refusal(error, url) from None
 
 
-def lives_here(study: optuna.Study) -> bool:
-    """Whether all workers of a study share its folder's lock: in memory and SQLite, not servers."""
-    storage = study._storage
-    if isinstance(storage, _CachedStorage):
-        storage = storage._backend
-    if isinstance(storage, RDBStorage):
-        return str(storage.engine.name) == "sqlite"
-    return isinstance(storage, InMemoryStorage)
+def _with_tables(url: str, options: dict[str, Any]) -> RDBStorage:
+    """Opens a database and makes Optuna's tables, unless they are there.
+
+    Of two processes that do so at the same moment the slower one is refused; its tables are there
+    when it looks again.
+    """
+    from sqlalchemy.exc import DBAPIError
+
+    for pause in (0.1, 0.3, 1.0):
+        try:
+            return RDBStorage(url, engine_kwargs=options, skip_compatibility_check=True)
+        except DBAPIError as error:
+            if not re.search("already exists|UNIQUE constraint|duplicate key", str(error)):
+                raise
+        time.sleep(pause)
+    return RDBStorage(url, engine_kwargs=options, skip_compatibility_check=True)
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    """SQLAlchemy's, for a kind of database."""
+    if sqlite_path(url) is not None:
+        return {"connect_args": {"timeout": _BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("postgresql"):
+        options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
+    return options

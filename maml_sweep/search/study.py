@@ -18,11 +18,19 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from maml_sweep.errors import InputError
-from maml_sweep.search.lock import folder_lock
-from maml_sweep.search.storage import DATABASE, connect, masked, sqlite_path, storage_url
+from maml_sweep.search.storage import (
+    DATABASE,
+    connect,
+    exclusive,
+    exclusive_for,
+    masked,
+    queue_all,
+    sqlite_path,
+    storage_url,
+)
 from maml_sweep.streams import trial_seed
 
 __all__ = [
@@ -179,8 +187,8 @@ def create(url: str, plan: Plan, folder: Path) -> None:
       InputError: a sweep or somebody else's study of that name exists already.
     """
     make_folder(folder)
-    with folder_lock(folder):
-        storage = connect(url)
+    storage = connect(url)
+    with exclusive_for(storage, plan.name, folder):
         direction = StudyDirection[plan.direction.upper()]
         study = optuna.create_study(
             study_name=plan.name, storage=storage, direction=direction, load_if_exists=True
@@ -203,8 +211,8 @@ def extend(url: str, name: str, n_trials: int, folder: Path | None = None) -> No
       InputError: `n_trials` is below what the study has.
     """
     path = sqlite_path(url)
-    with folder_lock(folder or (path.parent if path else None)):
-        study = open_study(url, name)
+    study = open_study(url, name)
+    with exclusive(study, folder or (path.parent if path else None)):
         plan = plan_of(study)
         if n_trials < plan.n_trials:
             raise InputError(
@@ -219,9 +227,10 @@ def extend(url: str, name: str, n_trials: int, folder: Path | None = None) -> No
 def queue_missing(study: optuna.Study, plan: Plan) -> None:
     """Queues every slot of the budget that no trial stands for yet."""
     known = {trial.user_attrs.get("slot") for trial in study.get_trials(deepcopy=False)}
-    for slot in range(plan.n_trials):
-        if slot not in known:
-            queue(study, first_params(plan, slot), slot_attrs(plan, slot))
+    missing = [slot for slot in range(plan.n_trials) if slot not in known]
+    queue_all(
+        study, [_waiting(first_params(plan, slot), slot_attrs(plan, slot)) for slot in missing]
+    )
 
 
 def first_params(plan: Plan, slot: int) -> dict[str, Any]:
@@ -246,10 +255,15 @@ def queue(
     the slot reported, step -> value. A retry goes on where that one stopped, and pruners, samplers
     and plots should see its whole curve.
     """
-    trial = create_trial(
+    study.add_trial(_waiting(params, attrs, curve))
+
+
+def _waiting(
+    params: Mapping[str, Any], attrs: Mapping[str, Any], curve: Mapping[int, float] | None = None
+) -> FrozenTrial:
+    return create_trial(
         state=TrialState.WAITING,
         user_attrs=dict(attrs),
         system_attrs={"fixed_params": dict(params)},
         intermediate_values=dict(curve or {}),
     )
-    study.add_trial(trial)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from maml_sweep.files import spared
 from maml_sweep.search.turns import Group
 
 TURNS = "turns"  # the folder of these files in a study's
@@ -47,7 +48,8 @@ class Timeline:
             done = group.trainer.tally.since(before)
             seconds = (f"{x:.4f}" for x in (started, done.training, done.judging, done.tracing))
             counts = (runs, done.iterations, done.trial_iterations, done.lane_steps)
-            self._append([*seconds, group.program, " ".join(map(str, slots)), *counts])
+            with spared(f"the file {self._path}"):
+                self._append([*seconds, group.program, " ".join(map(str, slots)), *counts])
 
     def _append(self, row: list[object]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

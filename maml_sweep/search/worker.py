@@ -22,11 +22,16 @@ from optuna.trial import TrialState
 
 from maml_sweep import build
 from maml_sweep.errors import InputError
+from maml_sweep.files import spared
+from maml_sweep.search import place as places
 from maml_sweep.search import progress, pruners, records, slots, study
 from maml_sweep.search.claimed import Claimed
 from maml_sweep.search.claims import Claims
 from maml_sweep.search.composition import TrialComposer
+from maml_sweep.search.deadline import INTERRUPTED, Deadline
+from maml_sweep.search.heartbeat import Heartbeat
 from maml_sweep.search.interruption import Interrupted, Interruption, listening
+from maml_sweep.search.place import Place
 from maml_sweep.search.pruners import PackPruner, Report
 from maml_sweep.search.samplers import PerTrial
 from maml_sweep.search.space import Space
@@ -42,6 +47,7 @@ log = logging.getLogger(__name__)
 
 CPU_PACK = 8  # fills two cores; larger packs gain little there and teach the sampler later
 GPU_PACK = 32
+PAUSE = 0.5  # seconds between two looks at what others are doing
 SHARE = 5  # about 1 / SHARE of the budget is in flight: the sampler learns before it draws again
 
 
@@ -54,15 +60,16 @@ def work(config: DictConfig) -> None:
     Raises:
       SystemExit: 130 if it was interrupted, its state kept.
     """
-    folder = Path(HydraConfig.get().sweep.dir)
+    hydra = HydraConfig.get()
+    folder = Path(hydra.sweep.dir)
+    place = places.take(config, hydra)  # before TensorFlow looks at the machine
     with listening() as interruption:
-        worker = Worker(config, folder, interruption)
+        worker = Worker(config, folder, interruption, place)
         try:
-            worker.run()
+            with Deadline(worker.let_go), worker.heart:
+                worker.run()
         except Interrupted:
-            worker.hand_back()
-            progress.say_interrupted(worker.plan.name, worker.claims.counts(), folder)
-            raise SystemExit(130) from None
+            raise SystemExit(INTERRUPTED) from None
 
 
 def conclude(name: str, url: str, folder: Path) -> None:
@@ -80,28 +87,32 @@ def conclude(name: str, url: str, folder: Path) -> None:
     for slot in slots.finished(trials, plan.max_retries):
         # A kill between a result and its clean-up leaves one behind.
         checkpoint.path_of(folder, slot).unlink(missing_ok=True)
-    progress.say_outcome(plan, slots.tally(trials, plan.max_retries), best, space, folder)
+    progress.say_outcome(plan, slots.tally(trials, plan.max_retries), best, space, folder, url)
 
 
 class Worker:
     """Joins the search layer's parts: claims, space, programs, pruner and records."""
 
-    def __init__(self, config: DictConfig, folder: Path, interruption: Interruption) -> None:
+    def __init__(
+        self, config: DictConfig, folder: Path, interruption: Interruption, place: Place
+    ) -> None:
         self.config = config
         self.folder = folder
         self.interruption = interruption
         self.begin = time.monotonic()
-        url = study.storage_url(config.study.storage, folder)
+        self.url = study.storage_url(config.study.storage, folder)
         self.pruner: PackPruner = pruners.build(instantiate(config.pruner))
         sampler = PerTrial(config.sampler, config.seed)
-        self.study = study.open_study(url, config.study.name, sampler, self.pruner.stock)
+        self.study = study.open_study(self.url, config.study.name, sampler, self.pruner.stock)
         self.plan: Plan = study.plan_of(self.study)
         self.space = Space.from_description(self.plan.space)
         self.composer = TrialComposer(self.plan, self.space)
         self.claims = Claims(self.study, self.plan, folder, _identity())
         self.turns = Turns()
         self.timeline = Timeline(folder, self.claims.worker)
-        self.device: Device = configure(config.device)
+        self.device: Device = configure(config.device, place.cores)
+        self.claims.tell(launcher=place.launcher, device=self.device.describe())
+        self.heart = Heartbeat(self.claims.renew, self.claims.renewal_seconds)
         self.size = _pack_size(config, self.plan.n_trials, self.device)
         self.display = progress.Progress(self.study, self.plan, self.space)
         self.scalars = Scalars(folder, self.plan.metric, config.study.tensorboard)
@@ -112,15 +123,18 @@ class Worker:
         """Trains until nothing waits and nothing is in flight.
 
         Raises:
-          Interrupted: a signal came; the trials are still held.
+          Interrupted: a signal came; the trials were handed back.
+          SystemExit: a scheduler's own handler of a signal ends the process; likewise.
         """
         ready = time.monotonic()
         self.claims.renew()
         self.claims.reconcile()
         try:
             with self.display:
-                while self._fill():
-                    self._turn(self.turns.next())
+                self._train()
+        except (Interrupted, SystemExit):
+            self.hand_back()
+            raise
         finally:
             log.info(
                 "%.2f s inside programs, %.2f of them tracing, of %.2f s since start-up",
@@ -130,13 +144,38 @@ class Worker:
             )
         self.claims.retire()
 
+    def _train(self) -> None:
+        while self._fill():
+            if self.turns.in_flight:
+                self._turn(self.turns.next())
+            elif self.claims.unproven():
+                self._pause()  # whoever holds the last slots may be dead, and they be ours to do
+            else:
+                return
+
+    def _pause(self) -> None:
+        self.interruption.check()
+        self._show_life()
+        time.sleep(PAUSE)
+
     def hand_back(self) -> None:
         """Checkpoints every trial in flight where it stands and returns its slot."""
         for claimed in self.turns.in_flight:
-            checkpoint.save(checkpoint.path_of(self.folder, claimed.slot), claimed.training)
+            if not self.claims.lost(claimed.asked):  # else it is another worker's to write
+                self._keep(claimed)
+        self.let_go()
+        with spared("trials.csv"):
+            records.write_trials(self.study, self.plan, self.space, self.folder)
+
+    def let_go(self) -> None:
+        """Returns every slot in flight; whoever takes it goes on from the checkpoint there is."""
+        for claimed in self.turns.in_flight:
             self.claims.release(claimed.asked)
         self.claims.retire()
-        records.write_trials(self.study, self.plan, self.space, self.folder)
+
+    def _keep(self, claimed: Claimed) -> None:
+        with spared(f"the checkpoint of slot {claimed.slot}"):
+            checkpoint.save(checkpoint.path_of(self.folder, claimed.slot), claimed.training)
 
     @property
     def _time_is_up(self) -> bool:
@@ -144,7 +183,7 @@ class Worker:
         return limit is not None and time.monotonic() - self.begin > limit
 
     def _fill(self) -> bool:
-        """Gives free places to new trials; False when there is nothing left to train."""
+        """Gives free places to new trials; False when the time is up."""
         if self._time_is_up:
             log.info("study.timeout=%s s is over", self.config.study.timeout)
             self.hand_back()
@@ -157,7 +196,7 @@ class Worker:
             if asked is None:
                 break
             self._admit(asked)
-        return bool(self.turns.in_flight)
+        return True
 
     def _admit(self, asked: optuna.Trial) -> None:
         """Draws a slot's parameters, builds its training and resumes it from its checkpoint."""
@@ -194,27 +233,26 @@ class Worker:
         self._settle(group, self._report(group.trials))
 
     def _show_life(self) -> None:
-        self.claims.renew()
+        self.heart.beat()
+        slots = sorted(each.slot for each in self.turns.in_flight)
+        self.claims.tell(rate=round(self.display.rate(self.turns), 1), trials=slots)
         self.display.update(self.turns, self.claims)
 
     # -- reporting ----------------------------------------------------------------------------
 
     def _report(self, trials: Sequence[Claimed]) -> list[Report]:
         """Reports every trial's value at its rung; drops those that were taken from us."""
+        lost = self.claims.report([(each.asked, *_rung(each)) for each in trials])
         reports = []
         for claimed in list(trials):
-            training = claimed.training
-            diverged = training.diverged is not None
-            step = training.next_rung.step if diverged else training.rung.step
-            value = float("nan") if diverged else training.values[-1]
-            if not self.claims.report(claimed.asked, value, step):
+            number = claimed.asked.number
+            if number in lost:
                 log.warning("slot %d was taken over by another worker", claimed.slot)
                 self.turns.remove(claimed)
-            elif not diverged:
-                number = claimed.asked.number
-                per_task = training.per_task[-1]
+            elif claimed.training.diverged is None:
                 self.scalars.report(claimed)
-                reports.append(Report(number, claimed.slot, step, value, per_task))
+                per_task = claimed.training.per_task[-1]
+                reports.append(Report(number, claimed.slot, *_rung(claimed), per_task))
         return reports
 
     def _settle(self, group: Group, reports: Sequence[Report]) -> None:
@@ -230,7 +268,7 @@ class Worker:
         for claimed in (*pruned, *diverged):
             self._finish(claimed, TrialState.PRUNED, None)
         for claimed in group.trials:
-            checkpoint.save(checkpoint.path_of(self.folder, claimed.slot), claimed.training)
+            self._keep(claimed)
 
     def _evaluate(self, group: Group, trials: Sequence[Claimed]) -> None:
         """Writes the adaptation curves of trials that end here."""
@@ -242,13 +280,15 @@ class Worker:
         for claimed in trials:
             training = claimed.training
             own = sum(next(curves) for _ in training.runs) / len(training.runs)
-            records.write_evaluation(
-                self.folder,
-                claimed.slot,
-                metric=own,  # [adaptation step, task]
-                rung_step=[rung.step for rung in training.settings.rungs[: len(training.values)]],
-                rung_metric=training.per_task,  # [rung, task]
-            )
+            rungs = training.settings.rungs[: len(training.values)]
+            with spared(f"the evaluation of slot {claimed.slot}"):
+                records.write_evaluation(
+                    self.folder,
+                    claimed.slot,
+                    metric=own,  # [adaptation step, task]
+                    rung_step=[rung.step for rung in rungs],
+                    rung_metric=training.per_task,  # [rung, task]
+                )
 
     def _finish(self, claimed: Claimed, state: TrialState, value: float | None) -> None:
         told = self.claims.finish(claimed.asked, value=value, state=state, attrs=claimed.attrs)
@@ -257,6 +297,14 @@ class Worker:
         self.turns.remove(claimed)
         self.scalars.close(claimed.slot)
         self.display.tell(claimed, state)
+
+
+def _rung(claimed: Claimed) -> tuple[int, float]:
+    """Where a trial stands, and its value there: NaN if it diverged."""
+    training = claimed.training
+    if training.diverged is not None:
+        return training.next_rung.step, float("nan")
+    return training.rung.step, training.values[-1]
 
 
 def _identity() -> str:

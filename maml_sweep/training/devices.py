@@ -19,36 +19,103 @@ class Device:
       shards: parts of a pack computed side by side.
       compiled: whether XLA compiles the programs.
       gpu: whether there is a GPU.
+      name: what people call it.
+      tf32: whether a GPU multiplies float32 in TensorFloat-32.
     """
 
     shards: int = 1
     compiled: bool = False
     gpu: bool = False
+    name: str = "CPU"
+    tf32: bool = False
+
+    def describe(self) -> str:
+        """One line for people: 'CPU, 2 shards', 'GPU NVIDIA H100 (0), XLA, TF32'."""
+        words = [self.name]
+        if not self.gpu and not self.compiled:
+            words.append(f"{self.shards} shard{'s' if self.shards > 1 else ''}")
+        words += ["XLA"] * self.compiled + ["TF32"] * self.tf32
+        return ", ".join(words)
 
 
-def configure(settings: Any) -> Device:
-    """Sets TensorFlow's threads and says how to build programs.
+class Machine:
+    """What TensorFlow sees of this machine and lets one set; tests put fakes in its place."""
+
+    def gpus(self) -> list[Any]:
+        """The GPUs it may use, the one it uses first."""
+        return list(tf.config.list_physical_devices("GPU"))
+
+    def name(self, gpu: Any) -> str:
+        """What the maker calls it; empty where the driver does not say."""
+        details = tf.config.experimental.get_device_details(gpu)
+        return str(details.get("device_name", ""))
+
+    def set_threads(self, inter_op: int, intra_op: int) -> None:
+        """Sets the thread pools.
+
+        Raises:
+          RuntimeError: TensorFlow has run, and they are fixed.
+        """
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op)
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+
+    def let_grow(self, gpu: Any) -> None:
+        """Has a GPU's memory taken as it is needed instead of all at once.
+
+        Raises:
+          RuntimeError: TensorFlow has run, and it is taken.
+        """
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+    def set_tf32(self, enabled: bool) -> None:
+        """Says whether GPUs may multiply float32 in TensorFloat-32."""
+        tf.config.experimental.enable_tensor_float_32_execution(enabled)
+
+
+def configure(settings: Any, cores: int | None = None, machine: Machine | None = None) -> Device:
+    """Sets up TensorFlow for this process and says how to build programs.
 
     On a CPU small matrices gain more from one thread a shard than from threads within an
     operation, and XLA's batched products are slower than Eigen's and oneDNN's; on a GPU one
-    compiled shard is right. Settings left at null follow that.
+    compiled shard is right. Settings left at null follow that. TensorFlow has TensorFloat-32 on
+    by itself; here it is off unless asked for, so that float32 means the same on every device.
 
     Args:
-      settings: the `device` section: inter_op, intra_op, compile (null: chosen here).
+      settings: the `device` section: inter_op, intra_op, compile (null: chosen here), tf32.
+      cores: how many are this worker's; None: all that the process may run on.
+      machine: what to ask and to set; None: TensorFlow.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    inter_op = settings.inter_op or min(cores or 1, MOST_SHARDS)
-    intra_op = settings.intra_op or max(1, (cores or 1) // inter_op)
-    _set_threads(inter_op, intra_op)
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    compiled = gpu if settings.compile is None else settings.compile
-    return Device(shards=1 if gpu or compiled else inter_op, compiled=compiled, gpu=gpu)
+    machine = machine or Machine()
+    cores = cores or available_cores()
+    inter_op = settings.inter_op or min(cores, MOST_SHARDS)
+    intra_op = settings.intra_op or max(1, cores // inter_op)
+    _unless_running(machine.set_threads, inter_op, intra_op)
+    gpus = machine.gpus()
+    compiled = bool(gpus) if settings.compile is None else settings.compile
+    if not gpus:
+        return Device(shards=1 if compiled else inter_op, compiled=compiled)
+    for gpu in gpus:
+        _unless_running(machine.let_grow, gpu)
+    machine.set_tf32(settings.tf32)
+    name = f"GPU {machine.name(gpus[0])} ({visible_index()})".replace("  ", " ")
+    return Device(compiled=compiled, gpu=True, name=name, tf32=settings.tf32)
 
 
-def _set_threads(inter_op: int, intra_op: int) -> None:
-    """Sets the thread pools; they are fixed once TensorFlow has run, and stay as they are then."""
+def available_cores() -> int:
+    """How many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def visible_index() -> str:
+    """The GPU that TensorFlow calls 0 as the machine names it: a number, or an identifier."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
+
+
+def _unless_running(change: Any, *arguments: Any) -> None:
+    """Makes a change that TensorFlow refuses once it has run; it stays as it is then."""
     try:
-        tf.config.threading.set_inter_op_parallelism_threads(inter_op)
-        tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+        change(*arguments)
     except RuntimeError:
         return

@@ -52,9 +52,15 @@ def _dealt(whole: Lanes, part: np.ndarray, steps: np.ndarray) -> Lanes:
     return Lanes(owner, task, weight, live_counts(steps[owner], len(whole.live)))
 
 
-def padded(lanes: Lanes, multiple: int, place: int) -> Lanes:
-    """Adds weightless lanes of a spare place up to a multiple, for programs of fixed shapes."""
-    extra = -len(lanes.owner) % multiple
+def rounded(count: int) -> int:
+    """The next number of three leading bits: few shapes for XLA to compile, an eighth too many."""
+    unit = 1 << max(0, (count - 1).bit_length() - 3)
+    return -(-count // unit) * unit
+
+
+def padded(lanes: Lanes, size: int, place: int) -> Lanes:
+    """Adds weightless lanes of a spare place up to a size, for programs of fixed shapes."""
+    extra = size - len(lanes.owner)
     owner = np.append(lanes.owner, np.full(extra, place, np.int32))
     task = np.append(lanes.task, np.zeros(extra, np.int32))
     return Lanes(owner, task, np.append(lanes.weight, np.zeros(extra)), lanes.live)

@@ -9,58 +9,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
+from functools import partial
 
 import numpy as np
 
 from maml_sweep import streams
-from maml_sweep.algorithms.base import Knobs
-from maml_sweep.backend import tf
 from maml_sweep.tasks.base import Split
-from maml_sweep.training.lanes import Lanes, arrange, padded
-from maml_sweep.training.optimizers import Coefficients, State
+from maml_sweep.training.lanes import Lanes
+from maml_sweep.training.memory import Limit
+from maml_sweep.training.parts import Iterations, Judgement
 from maml_sweep.training.program import Program
-from maml_sweep.training.settings import Settings
-from maml_sweep.training.signatures import Trials
+from maml_sweep.training.run import Run, start
+from maml_sweep.training.stacking import arguments, arranged, stacked
 
-LANE_UNIT, PLACE_UNIT = 64, 8  # what numbers of lanes and places are rounded up to for XLA
+__all__ = ["Run", "Tally", "Trainer", "start"]
+
 SLICE_SECONDS = 0.5  # a call's length: how long an interruption or the display may have to wait
-
-
-@dataclass
-class Run:
-    """One training from one seed.
-
-    Attributes:
-      seed: fixes its initial weights and its tasks.
-      settings: its numbers.
-      theta: parameters, float [parameter].
-      moment1: the meta-optimizer's first moment, float [parameter].
-      moment2: its second moment, float [parameter].
-      iteration: completed meta-iterations.
-      diverged: iterations completed when its loss went bad; None: it did not.
-      loss: the last meta-training loss.
-      seconds: its share of the time spent in programs.
-    """
-
-    seed: int
-    settings: Settings
-    theta: np.ndarray
-    moment1: np.ndarray
-    moment2: np.ndarray
-    iteration: int = 0
-    diverged: int | None = None
-    loss: float = float("nan")
-    seconds: float = 0.0
-    key: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.key = streams.key("tasks", self.seed)
-
-    @property
-    def active(self) -> bool:
-        """Whether it has not diverged."""
-        return self.diverged is None
 
 
 @dataclass
@@ -89,12 +54,6 @@ class Tally:
         return Tally(*(after - first for first, after in zip(then, now, strict=True)))
 
 
-def start(program: Program, settings: Settings, seed: int) -> Run:
-    """A run before its first iteration."""
-    theta = program.init(streams.key("weights", seed)[np.newaxis], [settings.knobs])[0]
-    return Run(seed, settings, theta, np.zeros_like(theta), np.zeros_like(theta))
-
-
 class Trainer:
     """Advances runs of one program in short calls.
 
@@ -115,7 +74,13 @@ class Trainer:
         self.slice_seconds = slice_seconds
         self._lane_rate = 0.0  # lane-iterations a second, of the last call
         self._called: set[str] = set()  # kinds of calls made before, hence traced
+        self._training, self._judging = Limit(), Limit()
         self.tally = Tally()
+
+    @property
+    def most_lanes(self) -> float:
+        """The most tasks that a training call may have; infinite while memory has sufficed."""
+        return self._training.lanes
 
     @property
     def busy(self) -> float:
@@ -125,7 +90,11 @@ class Trainer:
     def advance(self, runs: Sequence[Run], targets: Sequence[int]) -> Iterator[None]:
         """Trains each run up to its target iteration, yielding after every call.
 
-        Between two calls the runs are whole: they may be stored, or the iterator dropped.
+        Between two calls the runs are whole: they may be stored, or the iterator dropped. What
+        does not fit in memory at once is trained in parts.
+
+        Raises:
+          DoesNotFit: one run alone does not fit; every run is whole.
         """
         goals = {id(run): target for run, target in zip(runs, targets, strict=True)}
         while True:
@@ -134,7 +103,8 @@ class Trainer:
                 return
             behind.sort(key=lambda run: -run.settings.inner_steps)
             remaining = min(goals[id(run)] - run.iteration for run in behind)
-            self._train(behind, min(remaining, self._slice(behind)))
+            count = min(remaining, self._slice(behind))
+            self._training.each([Iterations(behind)], partial(self._train, count=count))
             yield
 
     def _slice(self, runs: Sequence[Run]) -> int:
@@ -142,13 +112,10 @@ class Trainer:
         lanes = sum(run.settings.meta_batch_size for run in runs)
         return max(1, int(self._lane_rate * self.slice_seconds / lanes))
 
-    def _train(self, runs: Sequence[Run], count: int) -> None:
-        begin = time.perf_counter()
-        settings = [run.settings for run in runs]
-        steps = np.array([s.inner_steps for s in settings], dtype=np.int32)
-        tasks = np.array([s.meta_batch_size for s in settings], dtype=np.int32)
-        lanes = self._arrange(steps, tasks, self.program.bound)
-        state, trials = self._stack(runs, steps)
+    def _train(self, part: Iterations, count: int) -> None:
+        """Trains some runs by so many iterations; only a call that succeeds changes them."""
+        begin, runs = time.perf_counter(), part.runs
+        state, trials, lanes, _ = arguments(self.program, runs, count)
         state, progress = self.program.train(state, trials, lanes, count)
         for place, run in enumerate(runs):
             run.theta, run.moment1, run.moment2 = (values[place].copy() for values in state)
@@ -160,10 +127,14 @@ class Trainer:
         self.tally.training += elapsed
         self.tally.iterations += count
         self.tally.trial_iterations += count * len(runs)
-        self.tally.lane_steps += count * int((steps * tasks).sum())
-        self._charge("train", runs, elapsed)
-        self._lane_rate = count * int(tasks.sum()) / elapsed
+        self.tally.lane_steps += count * sum(map(_inner_steps, runs))
+        self._charge(f"train {self._shape(lanes, len(runs))}", runs, elapsed)
+        self._lane_rate = count * part.lanes / elapsed
         self.after_call()
+
+    def _shape(self, lanes: Sequence[Lanes], places: int) -> str:
+        """What XLA compiles a program for anew; nothing where it does not."""
+        return f"{len(lanes[0].owner)} {places}" if self.program.compiled else ""
 
     def _charge(self, call: str, runs: Sequence[Run], elapsed: float) -> None:
         """Shares out a call's time; a first call's is the program's, not its runs'."""
@@ -174,54 +145,6 @@ class Trainer:
         weights = [run.settings.meta_batch_size * max(1, run.settings.inner_steps) for run in runs]
         for run, weight in zip(runs, weights, strict=True):
             run.seconds += elapsed * weight / sum(weights)
-
-    def _stack(self, runs: Sequence[Run], steps: np.ndarray) -> tuple[State, Trials]:
-        """The runs' state and numbers as the program's arrays, a row a run."""
-        floats = self.program.dtype.as_numpy_dtype
-        state = State(*(np.stack([getattr(r, name) for r in runs]) for name in State._fields))
-        columns = {
-            name: [getattr(run.settings.optimizer, name) for run in runs]
-            for name in Coefficients._fields[:-1]
-        }
-        columns["iterations"] = [run.settings.iterations for run in runs]
-        coefficients = Coefficients(
-            **{name: np.array(c, floats)[:, np.newaxis] for name, c in columns.items()}
-        )
-        iterations = np.array([run.iteration for run in runs], np.int32)
-        trials = Trials(iterations, self._knobs(runs, steps), coefficients)
-        return self._with_spares((state, trials))
-
-    def _knobs(self, runs: Sequence[Run], steps: np.ndarray) -> Knobs:
-        floats = self.program.dtype.as_numpy_dtype
-        settings = [run.settings for run in runs]
-        over = [run.iteration / run.settings.iterations for run in runs]
-        return Knobs(
-            steps=steps,
-            trained=np.array([s.inner_steps for s in settings], np.int32),
-            progress=np.array(over, floats),
-            key=np.stack([run.key for run in runs]),
-            values={
-                name: np.array([s.knobs[name] for s in settings], floats)
-                for name in self.program.algorithm.knobs
-            },
-        )
-
-    def _arrange(self, steps: np.ndarray, tasks: np.ndarray, bound: int) -> list[Lanes]:
-        """Lanes of all tasks; where XLA compiles every shape anew, of few different numbers."""
-        lanes = arrange(steps, tasks, bound, self.program.shards)
-        if self.program.compiled:
-            lanes = [padded(shard, LANE_UNIT, len(tasks)) for shard in lanes]
-        return lanes
-
-    def _with_spares(self, stacked: tuple[State, Trials]) -> tuple[State, Trials]:
-        """Repeats the last place for padding lanes to belong to, where XLA compiles."""
-        if not self.program.compiled:
-            return stacked
-        count = len(stacked[1].iteration)
-        size = -(-(count + 1) // PLACE_UNIT) * PLACE_UNIT
-        places = np.minimum(np.arange(size), count - 1)
-        spared: tuple[State, Trials] = tf.nest.map_structure(lambda part: part[places], stacked)
-        return spared
 
     # -- judging ------------------------------------------------------------------------------
 
@@ -239,6 +162,9 @@ class Trainer:
 
         Returns:
           float [run, task].
+
+        Raises:
+          DoesNotFit: one task of one run does not fit in memory.
         """
         scores: np.ndarray = self._scores(runs, split, seed, tasks, False, measure)[0]
         return scores
@@ -260,15 +186,15 @@ class Trainer:
         """Scores in blocks of tasks: [step (1 without curve), run, task]."""
         steps = np.array([run.settings.eval_steps for run in runs], np.int32)
         order = np.argsort(-steps, kind="stable")
-        state, trials = self._stack([runs[place] for place in order], steps[order])
+        runs, steps = [runs[place] for place in order], steps[order]
+        state, trials = stacked(self.program, runs, steps)
         key = streams.key("evaluation", split, seed)
         knobs = trials.knobs._replace(key=np.tile(key, (len(trials.iteration), 1)))
         scores = np.empty((2 * self.program.eval_bound + 1 if curve else 1, len(runs), tasks))
-        for first, last in self._blocks(runs, tasks):
+
+        def judge(part: Judgement) -> None:
             begin = time.perf_counter()
-            counts = np.full(len(runs), last - first)
-            lanes = self._arrange(steps[order], counts, self.program.eval_bound)
-            lanes = [shard._replace(task=shard.task + np.int32(first)) for shard in lanes]
+            lanes = self._judged_lanes(part, steps)
             found = self.program.scores(
                 state.theta, knobs, lanes, split, curve=curve, measure=measure
             )
@@ -278,13 +204,30 @@ class Trainer:
                 scores[:, places, shard.task[real]] = np.atleast_2d(values)[:, real]
             elapsed = time.perf_counter() - begin
             self.tally.judging += elapsed
-            self._charge(f"{split} {curve} {measure}", runs, elapsed)
+            kind = f"{split} {curve} {measure} {self._shape(lanes, len(runs))}"
+            self._charge(kind, runs[part.low : part.high], elapsed)
             self.after_call()
+
+        self._judging.each(self._blocks(runs, tasks), judge)
         return scores
 
-    @staticmethod
-    def _blocks(runs: Sequence[Run], tasks: int) -> list[tuple[int, int]]:
+    def _judged_lanes(self, part: Judgement, steps: np.ndarray) -> list[Lanes]:
+        """Lanes of a part's tasks; its places are those among all that are judged."""
+        counts = np.zeros(len(steps), np.int64)
+        counts[part.low : part.high] = part.last - part.first
+        lanes = arranged(self.program, steps, counts, self.program.eval_bound)
+        return [shard._replace(task=shard.task + np.int32(part.first)) for shard in lanes]
+
+    def _blocks(self, runs: Sequence[Run], tasks: int) -> list[Judgement]:
         """Ranges of tasks with no more lanes than a training step, hence no more memory."""
-        lanes = sum(run.settings.meta_batch_size for run in runs)
-        size = max(1, lanes // len(runs))
-        return [(first, min(first + size, tasks)) for first in range(0, tasks, size)]
+        lanes = min(Iterations(runs).lanes, self._training.lanes)
+        size = max(1, int(lanes // len(runs)))
+        return [
+            Judgement(runs, 0, len(runs), first, min(first + size, tasks))
+            for first in range(0, tasks, size)
+        ]
+
+
+def _inner_steps(run: Run) -> int:
+    """Inner steps of all its tasks in one meta-iteration."""
+    return run.settings.inner_steps * run.settings.meta_batch_size

@@ -8,6 +8,7 @@ left open, so the program is traced once. It is a pure function: state in, state
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ import numpy as np
 from maml_sweep import streams
 from maml_sweep.algorithms import Algorithm, Inner, Knobs, Problem
 from maml_sweep.backend import tf
+from maml_sweep.models import Traced
 from maml_sweep.models.base import draw
+from maml_sweep.models.lanes import Tracing
 from maml_sweep.tasks.base import Examples, Measure, Split, Task
 from maml_sweep.training import optimizers
 from maml_sweep.training.lanes import Lanes
 from maml_sweep.training.layout import Layout
 from maml_sweep.training.optimizers import State
+from maml_sweep.training.settings import PRECISIONS
 from maml_sweep.training.signatures import Progress, Signatures, Trials
 
 _INNER = 0xFFFFFFFF  # tells a lane's own stream for its inner loop from those of its task
@@ -35,7 +39,7 @@ class Program:
       algorithm: how it is learnt.
       bound: inner steps to unroll in training: no trial may take more.
       eval_bound: the same for evaluation; None: `bound`.
-      precision: "float32" or "float64".
+      precision: of `settings.PRECISIONS`.
       max_loss: a query loss above it counts as divergence, like one that is not finite.
       shards: parts of a pack computed side by side (the inter-op threads of a CPU).
       compiled: by XLA. Every number of lanes is then compiled anew, so they come padded.
@@ -54,10 +58,14 @@ class Program:
         shards: int = 1,
         compiled: bool = False,
     ) -> None:
+        floats, products = PRECISIONS[precision]
+        if products or compiled:
+            model = Traced(problem.model, Tracing(products, compiled))
+            problem = replace(problem, model=model)
         self.task, self.problem, self.algorithm = task, problem, algorithm
         self.bound = bound
         self.eval_bound = bound if eval_bound is None else eval_bound
-        self.dtype = tf.as_dtype(precision)
+        self.dtype = tf.as_dtype(floats)
         self.max_loss = max_loss
         self.shards = shards
         self.compiled = compiled
@@ -169,6 +177,14 @@ class Program:
         arguments = _nested((*self._tensors(state, trials, lanes), np.int32(count)))
         lower = self._train.experimental_get_compiler_ir(*arguments)
         return str(lower(stage="stablehlo"))
+
+    def flat(
+        self, state: State, trials: Trials, lanes: Sequence[Lanes], count: int
+    ) -> list[np.ndarray]:
+        """The arguments of that text in order; behind the count, tables that tasks draw from."""
+        arguments = (*self._tensors(state, trials, lanes), np.int32(count))
+        tables = self._train.get_concrete_function().captured_inputs
+        return [np.asarray(value) for value in (*tf.nest.flatten(arguments), *tables)]
 
     # -- training -----------------------------------------------------------------------------
 

@@ -11,6 +11,13 @@ from maml_sweep.checks import number, one_of, positive
 from maml_sweep.training import optimizers
 from maml_sweep.training.optimizers import Optimizer
 
+# training.precision: the type of parameters, losses and updates, and that of a model's products
+PRECISIONS = {
+    "float32": ("float32", None),
+    "float64": ("float64", None),
+    "mixed_bfloat16": ("float32", "bfloat16"),
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -61,7 +68,7 @@ def read(config: Any, algorithm: Algorithm) -> Settings:
     training = config.training
     batch = positive("training.meta_batch_size", training.meta_batch_size)
     number("training.max_loss", training.max_loss, above=0.0)
-    one_of("training.precision", training.precision, ("float32", "float64"))
+    one_of("training.precision", training.precision, tuple(PRECISIONS))
     positive("training.validation_tasks", training.validation_tasks)
     positive("training.test_tasks", training.test_tasks)
     steps = training.eval_steps if algorithm.inner_steps else None

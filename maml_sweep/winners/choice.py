@@ -10,7 +10,7 @@ import optuna
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
 
-from maml_sweep import streams
+from maml_sweep import streams, typed
 from maml_sweep.checks import positive
 from maml_sweep.errors import InputError
 from maml_sweep.search.composition import TrialComposer
@@ -96,7 +96,7 @@ def choose(study: optuna.Study, plan: Plan, request: Request) -> list[Winner]:
     if not complete:
         raise InputError(
             f"{plan.name}: no trial has come to its end yet; go on with "
-            f"`python sweep.py study.name={plan.name}`"
+            f"`{typed.command()} study.name={plan.name}`"
         )
     space = Space.from_description(plan.space)
     ranked = _best(complete, plan)

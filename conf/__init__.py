@@ -1,0 +1,1 @@
+"""The application's configuration; Hydra reads it as a package, so that a wheel can carry it."""

@@ -1,0 +1,1 @@
+"""The launcher plugin of maml_sweep."""

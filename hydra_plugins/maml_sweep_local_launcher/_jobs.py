@@ -1,0 +1,149 @@
+"""Hydra jobs as processes: what goes into one, what runs there, and what comes back."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from joblib.externals import cloudpickle  # type: ignore[import-untyped, unused-ignore]
+from omegaconf import open_dict
+
+from hydra_plugins.maml_sweep_local_launcher._processes import ENDED, STOPS, Died, Processes, listen
+
+if TYPE_CHECKING:
+    from hydra_plugins.maml_sweep_local_launcher.maml_sweep_local_launcher import LocalLauncher
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def launch(
+    launcher: LocalLauncher, job_overrides: Sequence[Sequence[str]], first: int
+) -> list[JobReturn]:
+    """Runs jobs side by side, each in a process of its own.
+
+    Args:
+      launcher: set up.
+      job_overrides: each job's overrides.
+      first: number of the first job.
+
+    Returns:
+      What came of each, in order. A job that exited by itself (codes 0, 2 and 130) or died more
+      often than it may be started again has failed with SystemExit or `Died`.
+
+    Raises:
+      SystemExit: 130 if a signal to stop came; then every process has ended.
+    """
+    setup_globals()
+    config = launcher.config
+    assert config is not None
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    what = (launcher.hydra_context, config, launcher.task_function, Singleton.get_state())
+    jobs = {
+        first + offset: cloudpickle.dumps((first + offset, list(overrides), *what))
+        for offset, overrides in enumerate(job_overrides)
+    }
+    processes = Processes(run, jobs, launcher.n_jobs or _cores(), launcher.restarts)
+    outcomes = processes.run()
+    if processes.stopped:
+        raise SystemExit(130)
+    return [_returned(outcomes[index]) for index in jobs]
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _returned(outcome: bytes | int | Died) -> JobReturn:
+    """A process's outcome: what it sent, the code it exited with, or how it died."""
+    if isinstance(outcome, bytes):
+        returned = pickle.loads(outcome)
+        assert isinstance(returned, JobReturn)
+        return returned
+    error = outcome if isinstance(outcome, Died) else SystemExit(outcome)
+    return JobReturn(status=JobStatus.FAILED, _return_value=error)
+
+
+# -- in the new process -----------------------------------------------------------------------
+
+
+def run(payload: bytes, results: Connection, parent: int) -> None:
+    """Runs one job and sends what came of it; the entry of a spawned process.
+
+    Args:
+      payload: see `launch`.
+      results: where the pickled JobReturn goes.
+      parent: the launching process.
+
+    Raises:
+      SystemExit: what the job exited with.
+    """
+    _end_quietly_on_signals()
+    _outlive_no_parent(parent)
+    listen()
+    index, *_ = job = pickle.loads(payload)
+    if index > 0 and sys.stdout.isatty():
+        # One live view is enough on a terminal; a job's lines are in its own log file, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    returned = _run_job(*job)
+    with suppress(ConnectionError):  # the parent died, and nobody asks any more
+        results.send_bytes(_pickled(returned))
+
+
+def _run_job(
+    index: int, overrides: list[str], context: Any, config: Any, task: Any, singletons: Any
+) -> JobReturn:
+    """As every launcher of Hydra does it (see hydra_plugins.hydra_joblib_launcher._core)."""
+    setup_globals()
+    Singleton.set_state(singletons)
+    job = context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(job):
+        job.hydra.job.id = f"{job.hydra.job.name}_{index}"
+        job.hydra.job.num = index
+    HydraConfig.instance().set_config(job)
+    return run_job(
+        hydra_context=context,
+        config=job,
+        task_function=task,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+
+
+def _pickled(returned: JobReturn) -> bytes:
+    """A result that cannot travel travels as its text, as a failure."""
+    try:
+        sent = cloudpickle.dumps(returned)
+        pickle.loads(sent)  # an exception may be written and not read
+    except Exception as error:  # noqa: BLE001  (anything a user's class may raise)
+        value = RuntimeError(f"{returned._return_value!r} ({error})")
+        sent = cloudpickle.dumps(JobReturn(status=JobStatus.FAILED, _return_value=value))
+    return bytes(sent)
+
+
+def _end_quietly_on_signals() -> None:
+    """Until a worker listens to signals it holds nothing that would have to be handed back."""
+    for each in STOPS:
+        signal.signal(each, lambda *_: os._exit(ENDED[-1]))
+
+
+def _outlive_no_parent(parent: int) -> None:
+    """Has the kernel send SIGTERM when the launching process dies (Linux; nothing elsewhere)."""
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(ENDED[-1])

@@ -1,0 +1,1 @@
+"""What this machine has, whether its programs are right and quick, and what to do where not."""

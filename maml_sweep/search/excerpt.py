@@ -1,0 +1,90 @@
+"""As much of a large study as a sampler needs: its best trials, and a sample of the others.
+
+TPE ranks the trials, models the best of them (25 at most) and the rest, and takes time for each.
+In a study with more than `BOUND` results it gets the best `BEST` of them, so that the first of its
+models is that of the whole study, and of the others as many as are left to fill the bound, evenly
+spread over the study; of the running ones, which it avoids, the last `RUNNING`. What it gets
+follows from the study alone. A branch that few trials chose may be missing from the sample; its
+parameters are then drawn at random, as in a young study.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Container, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from maml_sweep.search.pack_pruner import sign
+from maml_sweep.search.slots import RESULTS
+
+BOUND = 1000
+BEST = 100
+RUNNING = 250
+
+Worth = tuple[float, ...]
+
+
+class Excerpt:
+    """A study for a sampler to look at; all but its trials is the study's own.
+
+    Args:
+      study: the whole.
+      worths: number of a finished trial -> its rank; filled here, kept by the caller.
+    """
+
+    def __init__(self, study: optuna.Study, worths: dict[int, Worth]) -> None:
+        self._study = study
+        self._worths = worths
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """See `optuna.Study.get_trials`."""
+        return self._get_trials(deepcopy, states)
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        trials = self._study._get_trials(deepcopy, states, use_cache)
+        if len(trials) <= BOUND:
+            return trials
+        results = [trial for trial in trials if trial.state in RESULTS]
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        chosen = [*self._results(results), *running[-RUNNING:]]
+        return sorted(chosen, key=lambda trial: trial.number)
+
+    def _results(self, trials: list[FrozenTrial]) -> Sequence[FrozenTrial]:
+        if len(trials) <= BOUND:
+            return trials
+        best = heapq.nsmallest(BEST, trials, key=self._worth)
+        taken = {trial.number for trial in best}
+        rest = [trial for trial in trials if trial.number not in taken]
+        room = BOUND - len(best)
+        return [*best, *(rest[index * len(rest) // room] for index in range(room))]
+
+    def _worth(self, trial: FrozenTrial) -> Worth:
+        """TPE's order, less first: COMPLETE by value, PRUNED by step and value, infeasible ones."""
+        if trial.number not in self._worths:
+            self._worths[trial.number] = self._rank(trial)
+        return self._worths[trial.number]
+
+    def _rank(self, trial: FrozenTrial) -> Worth:
+        violation = sum(each for each in trial.constraints.values() if each > 0)
+        if violation > 0:
+            return (2.0, violation)
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            return (0.0, sign(self._study) * trial.value)
+        if not trial.intermediate_values:
+            return (1.0, 1.0, 0.0)
+        step, value = max(trial.intermediate_values.items())
+        return (1.0, -step, math.inf if math.isnan(value) else sign(self._study) * value)
