@@ -136,9 +136,10 @@ def _params(recording: Recording, index: int) -> list[dict[str, Any]]:
         low, high = np.log(ends) if each.log else ends
         value = low + place * (high - low)
         value = float(np.exp(value) if each.log else value)
-        internal = each.to_internal_repr(
-            round(value) if isinstance(each, IntDistribution) else value
-        )
+        if isinstance(each, IntDistribution):
+            internal = each.to_internal_repr(round(value))
+        else:
+            internal = each.to_internal_repr(value)
         rows.append({"param_name": key, "param_value": internal,
                      "distribution_json": distribution_to_json(each)})  # fmt: skip
     return rows

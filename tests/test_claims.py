@@ -94,7 +94,7 @@ def test_a_release_keeps_parameters_seed_and_curve_and_is_no_failure(tmp_path: P
     assert again.suggest_float("x", 0, 1) == x
     assert again.user_attrs["trial_seed"] == trial.user_attrs["trial_seed"]
     assert again.user_attrs["attempt"] == 0
-    assert fake.report(claims, again, 99.0, 1)  # known from the first attempt: passed over, no warning
+    assert fake.report(claims, again, 99.0, 1)  # known before: passed over, no warning
     fake.report(claims, again, 2.0, 2)
     assert study.trials[again.number].intermediate_values == {1: 3.0, 2: 2.0}
 
@@ -141,7 +141,7 @@ def test_a_lease_of_another_machine_lapses_by_time(tmp_path: Path) -> None:
 def test_only_the_clock_that_all_share_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers whose own clocks are an hour slow and an hour fast, and a server's that is not."""
+    """Two workers, their clocks an hour slow and an hour fast, and a server that has it right."""
     study = fake.in_memory(fake.plan())
     server = 5000.0
     monkeypatch.setattr(storage, "now", lambda study: server)

@@ -46,9 +46,9 @@ def test_a_block_that_goes_on_is_ended(number: signal.Signals) -> None:
 
 def test_a_block_that_stops_in_time_is_left_alone() -> None:
     ending = Ending()
-    with pytest.raises(Interrupted), listening() as interruption:
-        with Deadline(ending.act, grace=SOON, end=ending.end):
-            os.kill(os.getpid(), signal.SIGTERM)
+    with listening() as interruption, Deadline(ending.act, grace=SOON, end=ending.end):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted):
             interruption.check()
     assert ending.events == []
     assert not [each for each in threading.enumerate() if each.name == "deadline"]
@@ -69,7 +69,11 @@ def test_other_signals_are_none_of_its_business() -> None:
 def test_a_last_act_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadline, "LAST", 0.01)
     ending, hanging = Ending(), threading.Event()
-    with listening(), ending.watch(lambda: bool(hanging.wait(SOON)) and None):
+
+    def hang() -> None:
+        hanging.wait(SOON)
+
+    with listening(), ending.watch(hang):
         os.kill(os.getpid(), signal.SIGTERM)
         assert ending.ended.wait(SOON)
     hanging.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from maml_sweep import streams
 from maml_sweep.search.interruption import Interrupted, Interruption
 from maml_sweep.search.study import plan_of
 from maml_sweep.training.pack import Trainer
+from maml_sweep.training.parts import Iterations
 from maml_sweep.winners.choice import Request, choose, fresh_seed
 from maml_sweep.winners.outcome import Outcome, lines
 from maml_sweep.winners.retrain import retrain
@@ -213,9 +214,9 @@ def count_iterations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     trained: list[int] = []
     call = Trainer._train
 
-    def note(self: Trainer, runs: Sequence[Any], count: int) -> None:
-        trained.append(count * len(runs))
-        call(self, runs, count)
+    def note(self: Trainer, part: Iterations, count: int) -> None:
+        trained.append(count * len(part.runs))
+        call(self, part, count)
 
     monkeypatch.setattr(Trainer, "_train", note)
     return trained

@@ -17,7 +17,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from maml_sweep.errors import InputError
 from maml_sweep.search import storage
 from maml_sweep.search.lease import PREFIX, Lease, leases
 from maml_sweep.search.slots import (
@@ -40,6 +41,8 @@ from maml_sweep.search.slots import (
     tally,
 )
 from maml_sweep.search.study import Plan, plan_of, queue, queue_missing
+
+LAPSED = 1.0  # an expiry long ago; 0 says that the worker left in peace
 
 
 class Claims:
@@ -101,6 +104,14 @@ class Claims:
         """Says goodbye: whatever this worker still holds may be taken back at once."""
         self._renew_at = -math.inf
         self._write_lease(0.0)
+
+    def abandon(self) -> None:
+        """Lets the lease lapse now, as a dead worker's: others may take its trials back at once.
+
+        A storage that cannot be reached is left to find out by itself.
+        """
+        with suppress(InputError):
+            self._write_lease(LAPSED)
 
     def _write_lease(self, expires: float) -> None:
         self._lease = self._lease.renewed(expires, **self._told)
@@ -321,7 +332,7 @@ class Claims:
         """
         known = leases(self._study.user_attrs)
         running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
-        holders = {trial.user_attrs.get("worker") for trial in running} & set(known)
+        holders = {str(trial.user_attrs.get("worker")) for trial in running} & set(known)
         far = {each: known[each].beat for each in holders if not known[each].is_near}
         return {each for each, beat in far.items() if self._beats.setdefault(each, beat) == beat}
 

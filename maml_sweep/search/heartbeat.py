@@ -10,7 +10,9 @@ from types import TracebackType
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 1800.0  # seconds without a sign of life: XLA may compile for minutes, not for half an hour
+PATIENCE = (
+    1800.0  # seconds without a sign of life: XLA may compile for minutes, not for half an hour
+)
 
 
 class Heartbeat:
@@ -26,9 +28,7 @@ class Heartbeat:
       patience: seconds without `beat` after which the worker counts as hanging.
     """
 
-    def __init__(
-        self, renew: Callable[[], None], every: float, patience: float = PATIENCE
-    ) -> None:
+    def __init__(self, renew: Callable[[], None], every: float, patience: float = PATIENCE) -> None:
         self._renew = renew
         self._every = every
         self._patience = patience

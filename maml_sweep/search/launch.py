@@ -57,7 +57,7 @@ def sweep(arguments: Sequence[str], config: DictConfig, context: HydraContext, r
         raise SystemExit(2) from None  # an Exception would end in Hydra's traceback
     except KeyboardInterrupt:  # before there is a study
         raise SystemExit(INTERRUPTED) from None
-    from maml_sweep.search.worker import conclude  # late: a refusal needs nothing of it
+    from maml_sweep.search.conclusion import conclude  # late: a refusal needs nothing of it
 
     conclude(launch.plan.name, launch.url, launch.folder)
     _say_end(outcome, launch)

@@ -1,7 +1,6 @@
 """A worker: claims slots, trains them in packs, reports, prunes and tells until none is left.
 
-`work` is what Hydra's launcher runs in place of the application's function; `conclude` is what
-the sweeper says when the workers have stopped.
+`work` is what Hydra's launcher runs in place of the application's function.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from hydra.core.hydra_config import HydraConfig
@@ -21,10 +21,11 @@ from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from maml_sweep import build
+from maml_sweep.build import Components
 from maml_sweep.errors import InputError
 from maml_sweep.files import spared
 from maml_sweep.search import place as places
-from maml_sweep.search import progress, pruners, records, slots, study
+from maml_sweep.search import progress, pruners, records, study
 from maml_sweep.search.claimed import Claimed
 from maml_sweep.search.claims import Claims
 from maml_sweep.search.composition import TrialComposer
@@ -41,7 +42,10 @@ from maml_sweep.search.timeline import Timeline
 from maml_sweep.search.turns import Group, Turns
 from maml_sweep.training import checkpoint, trial
 from maml_sweep.training.devices import Device, configure
+from maml_sweep.training.dry_run import fitting
+from maml_sweep.training.memory import DoesNotFit
 from maml_sweep.training.pack import Trainer
+from maml_sweep.training.program import Program
 
 log = logging.getLogger(__name__)
 
@@ -72,24 +76,6 @@ def work(config: DictConfig) -> None:
             raise SystemExit(INTERRUPTED) from None
 
 
-def conclude(name: str, url: str, folder: Path) -> None:
-    """Writes `trials.csv` and `best.yaml` and prints the outcome of a sweep."""
-    opened = study.open_study(url, name)
-    plan = study.plan_of(opened)
-    space = Space.from_description(plan.space)
-    records.write_trials(opened, plan, space, folder)
-    best = records.best_trial(opened)
-    if best is not None:
-        values = space.values(best.params)
-        config = TrialComposer(plan, space).container(values, best.user_attrs["trial_seed"])
-        records.write_best(best, plan, space, folder, config)
-    trials = opened.get_trials(deepcopy=False)
-    for slot in slots.finished(trials, plan.max_retries):
-        # A kill between a result and its clean-up leaves one behind.
-        checkpoint.path_of(folder, slot).unlink(missing_ok=True)
-    progress.say_outcome(plan, slots.tally(trials, plan.max_retries), best, space, folder, url)
-
-
 class Worker:
     """Joins the search layer's parts: claims, space, programs, pruner and records."""
 
@@ -113,7 +99,7 @@ class Worker:
         self.device: Device = configure(config.device, place.cores)
         self.claims.tell(launcher=place.launcher, device=self.device.describe())
         self.heart = Heartbeat(self.claims.renew, self.claims.renewal_seconds)
-        self.size = _pack_size(config, self.plan.n_trials, self.device)
+        self.fits: list[int] = []  # trials of each program that a GPU's memory holds
         self.display = progress.Progress(self.study, self.plan, self.space)
         self.scalars = Scalars(folder, self.plan.metric, config.study.tensorboard)
 
@@ -134,6 +120,9 @@ class Worker:
                 self._train()
         except (Interrupted, SystemExit):
             self.hand_back()
+            raise
+        except Exception:
+            self.claims.abandon()  # nobody need wait for the lease to lapse
             raise
         finally:
             log.info(
@@ -178,6 +167,15 @@ class Worker:
             checkpoint.save(checkpoint.path_of(self.folder, claimed.slot), claimed.training)
 
     @property
+    def size(self) -> int:
+        """How many trials to hold in flight: few enough for the sampler to learn meanwhile."""
+        config = self.config
+        if config.pack.size != "auto":
+            return int(config.pack.size)
+        fits = min(self.fits, default=GPU_PACK if self.device.gpu else CPU_PACK)
+        return min(fits, max(1, round(self.plan.n_trials / SHARE / int(config.workers))))
+
+    @property
     def _time_is_up(self) -> bool:
         limit = self.config.study.timeout
         return limit is not None and time.monotonic() - self.begin > limit
@@ -212,7 +210,9 @@ class Worker:
         structure = build.structure(parts, config, bound)
         group = self.turns.group(
             structure,
-            lambda: Trainer(build.program(parts, structure, config, self.device), self._show_life),
+            lambda: self._trainer(
+                build.program(parts, structure, config, self.device), parts, values
+            ),
         )
         seed = asked.user_attrs["trial_seed"]
         training = trial.start(group.trainer.program, parts.settings, seed, self.plan.repeats)
@@ -222,15 +222,36 @@ class Worker:
         group.trials.append(claimed)
         self.display.admit(claimed)
 
+    def _trainer(self, program: Program, parts: Components, values: Mapping[str, Any]) -> Trainer:
+        """What trains a new program's trials; on a GPU its memory is measured first."""
+        if self.config.pack.size == "auto":
+            largest = self.space.upper("training.meta_batch_size", values)
+            tasks = self.plan.repeats * (largest or parts.settings.meta_batch_size)
+            sharing = self.config.workers_per_device
+            fits = fitting(program, parts.settings, self.device, tasks=tasks, workers=sharing)
+            self.fits += [fits] if fits is not None else []
+        return Trainer(program, self._show_life)
+
     def _turn(self, group: Group) -> None:
         """Trains a group to its next rungs, reports all of it, then decides and tells."""
         trainings = [each.training for each in group.trials]
         tasks = self.config.training.validation_tasks
-        with self.timeline.turn(group):
-            for _ in trial.advance(group.trainer, trainings):
-                self.interruption.check()
-            trial.judge(group.trainer, trainings, self.plan.seed, tasks)
-        self._settle(group, self._report(group.trials))
+        try:
+            with self.timeline.turn(group):
+                for _ in trial.advance(group.trainer, trainings):
+                    self.interruption.check()
+                trial.judge(group.trainer, trainings, self.plan.seed, tasks)
+        except DoesNotFit as error:
+            self._give_up(error)
+        else:
+            self._settle(group, self._report(group.trials))
+
+    def _give_up(self, error: DoesNotFit) -> None:
+        """Fails the one trial that no memory here can hold; the others go on."""
+        claimed = next(c for c in self.turns.in_flight if error.run in c.training.runs)
+        log.error("slot %d: %s", claimed.slot, error)
+        self.claims.fail(claimed.asked, str(error))
+        self.turns.remove(claimed)
 
     def _show_life(self) -> None:
         self.heart.beat()
@@ -309,11 +330,3 @@ def _rung(claimed: Claimed) -> tuple[int, float]:
 
 def _identity() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-
-
-def _pack_size(config: DictConfig, n_trials: int, device: Device) -> int:
-    """How many trials to hold in flight."""
-    if config.pack.size != "auto":
-        return int(config.pack.size)
-    fits = GPU_PACK if device.gpu else CPU_PACK
-    return min(fits, max(1, round(n_trials / SHARE)))
