@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -155,6 +156,24 @@ def test_a_partition_that_does_not_exist_is_named_with_those_that_do(
     )
     assert capsys.readouterr().err == ""  # submitit would say it once more
     assert slurm(sinfo="exit 1").endswith("Slurm has no such partition; see sinfo")
+
+
+@pytest.mark.parametrize(
+    ("sinfo", "refused"), [("echo slow", True), ("echo slow; echo fast", False), ("exit 1", False)]
+)
+def test_a_partition_is_looked_up_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sinfo: str, refused: bool
+) -> None:
+    pytest.importorskip("submitit")
+    program = tmp_path / "sinfo"
+    program.write_text(f"#!/bin/sh\n{sinfo}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(tmp_path), "/usr/bin", "/bin"]))
+    said = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=fast")
+    launcher = composer(*said).compose([], RunMode.MULTIRUN).hydra.launcher
+    line = "hydra.launcher.partition=fast: Slurm has no such partition; there are slow"
+    with pytest.raises(InputError, match=f"^{line}$") if refused else nullcontext():
+        launchers.refuse_absent(launcher)
 
 
 def test_other_refusals_of_slurm_come_in_its_words(slurm: Any) -> None:

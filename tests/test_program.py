@@ -160,7 +160,7 @@ def test_shards_deal_the_lanes() -> None:
     assert (first.live.tolist(), second.live.tolist()) == ([3, 1, 1], [2, 1, 1])
 
 
-def test_a_shard_without_lanes_weighs_nothing() -> None:
+def test_a_trial_of_fewer_tasks_than_shards_repeats_its_last_weightless() -> None:
     shards = arrange(np.array([2]), np.array([1]), 2, 3)
     assert [shard.owner.tolist() for shard in shards] == [[0]] * 3
     assert [shard.weight.tolist() for shard in shards] == [[1], [0], [0]]
@@ -169,10 +169,12 @@ def test_a_shard_without_lanes_weighs_nothing() -> None:
 def test_every_lane_is_dealt_once() -> None:
     steps, tasks = np.array([4, 4, 2, 1]), np.array([3, 5, 2, 7])
     shards = arrange(steps, tasks, 4, 3)
-    pairs = [p for shard in shards for p in zip(shard.owner, shard.task, strict=True)]
+    dealt = [lane for shard in shards for lane in zip(*shard[:3], strict=True)]
+    pairs = [(place, task) for place, task, weight in dealt if weight]
     assert sorted(pairs) == [(place, task) for place in range(4) for task in range(tasks[place])]
     for shard in shards:
         assert np.all(np.diff(shard.owner) >= 0)
+        assert set(shard.owner) == {0, 1, 2, 3}  # the third trial has two tasks for three shards
         assert shard.live.tolist() == [max(1, np.sum(steps[shard.owner] > s)) for s in range(4)]
 
 

@@ -203,8 +203,6 @@ class Claims:
 
     def _tell(self, number: int, state: TrialState, value: float | None = None) -> bool:
         """Tells unless somebody else has; whether it was we who did."""
-        if self._trials()[number].state != TrialState.RUNNING:
-            return False
         with warnings.catch_warnings():
             # CMA-ES leaves diverged trials out by itself: they are not COMPLETE.
             warnings.filterwarnings("ignore", message="Constraints have been set, but CmaEs")
@@ -227,7 +225,8 @@ class Claims:
             self._hand_back(trial.number, reason, blame=1)
 
     def lost(self, trial: optuna.Trial) -> bool:
-        """Whether the trial was taken from us, because our lease lapsed."""
+        """Whether the trial was taken from us, because our lease lapsed; as of this moment."""
+        storage.expire(self._study)
         return self._trials()[trial.number].state != TrialState.RUNNING
 
     def _hand_back(self, number: int, reason: str, blame: int) -> None:
@@ -289,11 +288,7 @@ class Claims:
 
     @staticmethod
     def _abandoned(trial: FrozenTrial, live: set[str]) -> bool:
-        """Whether nobody trains a running trial.
-
-        One without a worker's mark was popped by somebody who was killed before marking it: nobody
-        else can be between the two now, as both happen under the lock that we hold.
-        """
+        """Whether nobody trains a running trial: whoever pops one marks it in the same breath."""
         return trial.user_attrs.get("worker") not in live
 
     def _take_back(self, trial: FrozenTrial, retired: bool) -> None:

@@ -1,15 +1,20 @@
-"""As much of a large study as a sampler needs: its best trials, and a sample of the others.
+"""A study as TPE is shown it: running trials where they stand, and of a large one an excerpt.
+
+Optuna's TPE takes a running trial for the worst of all (`constant_liar`) or leaves it out. In a
+pack those that run on are the best of what was tried, as the weak ones were pruned; so a trial that
+has reported counts as if it ended there. It can only be ranked too low by that, while it improves.
 
 TPE ranks the trials, models the best of them (25 at most) and the rest, and takes time for each.
-In a study with more than `BOUND` results it gets the best `BEST` of them, so that the first of its
+In a study with more than `BOUND` trials it gets the best `BEST` of them, so that the first of its
 models is that of the whole study, and of the others as many as are left to fill the bound, evenly
-spread over the study; of the running ones, which it avoids, the last `RUNNING`. What it gets
+spread over the study; of the running ones the last `RUNNING`. What it gets
 follows from the study alone. A branch that few trials chose may be missing from the sample; its
 parameters are then drawn at random, as in a young study.
 """
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
 from collections.abc import Container, Sequence
@@ -55,7 +60,10 @@ class Excerpt:
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        trials = self._study._get_trials(deepcopy, states, use_cache)
+        shown = map(_standing, self._chosen(self._study._get_trials(deepcopy, None, use_cache)))
+        return [trial for trial in shown if states is None or trial.state in states]
+
+    def _chosen(self, trials: list[FrozenTrial]) -> Sequence[FrozenTrial]:
         if len(trials) <= BOUND:
             return trials
         results = [trial for trial in trials if trial.state in RESULTS]
@@ -88,3 +96,16 @@ class Excerpt:
             return (1.0, 1.0, 0.0)
         step, value = max(trial.intermediate_values.items())
         return (1.0, -step, math.inf if math.isnan(value) else sign(self._study) * value)
+
+
+def _standing(trial: FrozenTrial) -> FrozenTrial:
+    """A running trial that has reported as if it were complete; any other as it is."""
+    if trial.state != TrialState.RUNNING or not trial.intermediate_values:
+        return trial
+    value = trial.intermediate_values[max(trial.intermediate_values)]
+    if not math.isfinite(value):
+        return trial
+    shown = copy.copy(trial)
+    shown.state, shown.values = TrialState.COMPLETE, [value]
+    shown.datetime_complete = shown.datetime_start  # whoever is complete has one
+    return shown

@@ -238,7 +238,7 @@ def _refuse_workers(config: DictConfig, hydra_overrides: Sequence[str]) -> None:
 
     More workers than cores are only warned of: they are slower than fewer, but they work.
     """
-    launchers.refuse_silence(config.hydra.launcher)
+    launchers.refuse_absent(config.hydra.launcher)
     launcher = launchers.kind(config.hydra.launcher)
     if config.workers == 1 or launcher not in HERE:
         return

@@ -94,17 +94,39 @@ def reason(error: BaseException) -> str:
     return (lines[-1] if lines else type(error).__name__).rstrip(".")
 
 
-def refuse_silence(launcher: Any) -> None:
-    """Looks whether the cluster is there that Ray is to be found at: Ray itself asks for minutes.
+def refuse_absent(launcher: Any) -> None:
+    """Looks whether what a scheduler's launcher is to use is there, before anything is written.
 
     Args:
       launcher: its node in a composition.
 
     Raises:
-      InputError: nobody listens there.
+      InputError: Slurm names other partitions, or nobody listens where Ray is to be.
     """
-    if kind(launcher) != RAY:
+    if kind(launcher) == SLURM:
+        _refuse_partition(launcher)
+    if kind(launcher) == RAY:
+        _refuse_silence(launcher)
+
+
+def _refuse_partition(launcher: Any) -> None:
+    """Where Slurm tells its partitions; else sbatch will say what is wrong."""
+    if not launcher.partition:
         return
+    asked, there = str(launcher.partition), _partitions()
+    if there and not set(asked.split(",")) <= set(there):
+        raise _no_partition(asked, there)
+
+
+def _no_partition(asked: str, there: Sequence[str]) -> InputError:
+    return InputError(
+        f"hydra.launcher.partition={asked}: Slurm has no such partition"
+        + (f"; there are {', '.join(there)}" if there else "; see sinfo")
+    )
+
+
+def _refuse_silence(launcher: Any) -> None:
+    """Ray itself would ask a cluster that is not there for minutes."""
     host, _, port = str(launcher.ray.init.get("address") or "").rpartition(":")
     if not host or "/" in host or not port.isdigit():
         return  # auto, local, ray://…: Ray's own to find
@@ -136,11 +158,7 @@ def refusal(error: BaseException, launcher: Any) -> InputError:
 def _slurm_refusal(error: BaseException, launcher: Any) -> InputError:
     said = reason(error).removeprefix("sbatch: error: ")
     if "invalid partition" in str(error).lower():
-        there = _partitions()
-        return InputError(
-            f"hydra.launcher.partition={launcher.partition}: Slurm has no such partition"
-            + (f"; there are {', '.join(there)}" if there else "; see sinfo")
-        )
+        return _no_partition(launcher.partition, _partitions())
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         return InputError(
             f"{GROUP}=submitit_slurm: sbatch and srun are not found here; start the sweep on a "

@@ -24,32 +24,28 @@ def arrange(steps: np.ndarray, tasks: np.ndarray, bound: int, shards: int) -> li
 
     Args:
       steps: int [place], inner steps, in decreasing order.
-      tasks: int [place], tasks of each trial.
+      tasks: int [place], tasks of each trial; a trial of none has no lanes.
       bound: the program's number of unrolled inner steps, at least `steps`.
       shards: parts to compute side by side.
 
     Returns:
-      One `Lanes` a shard. A shard for which no lane is left repeats the first one, weightless.
+      One `Lanes` a shard, each with all trials: one of fewer tasks than shards repeats its last,
+      weightless.
     """
-    owner = np.repeat(np.arange(len(tasks), dtype=np.int32), tasks)
-    task = np.concatenate([np.arange(count, dtype=np.int32) for count in tasks])
-    weight = 1.0 / tasks[owner]
-    whole = Lanes(owner, task, weight, live_counts(steps[owner], bound))
-    return [_dealt(whole, task % shards == part, steps) for part in range(shards)]
+    counts = np.where(tasks > 0, np.maximum(tasks, shards), 0)
+    owner = np.repeat(np.arange(len(tasks), dtype=np.int32), counts)
+    index = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+    task = np.minimum(index, tasks[owner] - 1).astype(np.int32)
+    weight = (index < tasks[owner]) / tasks[owner]
+    whole = owner, task, weight
+    parts = [[each[index % shards == shard] for each in whole] for shard in range(shards)]
+    return [Lanes(*part, live_counts(steps[part[0]], bound)) for part in parts]
 
 
 def live_counts(steps: np.ndarray, bound: int) -> np.ndarray:
     """How many lanes take step 0, 1, … of `bound`, at least 1 each: int32 [bound]."""
     counts = [max(1, int(np.sum(steps > step))) for step in range(bound)]
     return np.array(counts, dtype=np.int32)
-
-
-def _dealt(whole: Lanes, part: np.ndarray, steps: np.ndarray) -> Lanes:
-    """The lanes of one shard; bool [lane] says which."""
-    owner, task, weight = (values[part] for values in whole[:3])
-    if not len(owner):
-        owner, task, weight = whole.owner[:1], whole.task[:1], np.zeros(1)
-    return Lanes(owner, task, weight, live_counts(steps[owner], len(whole.live)))
 
 
 def rounded(count: int) -> int:

@@ -248,12 +248,19 @@ class Program:
         meta, keys, knobs = self._lanes(theta, knobs, owner, task)
         episode = self.task.episodes("train", keys, self.dtype)
         gradients, loss = self.algorithm.gradient(
-            self.problem, meta, episode, knobs, self._live(live), weight
+            self.problem, meta, episode, knobs, self._going(live), weight
         )
-        joined = self.layout.join(
-            [tf.math.unsorted_segment_sum(gradient, owner, places) for gradient in gradients]
-        )
-        return joined, tf.math.unsorted_segment_sum(loss, owner, places)
+        sums = [self._sum(each, owner, places) for each in (*gradients, loss)]
+        return self.layout.join(sums[:-1]), sums[-1]
+
+    def _sum(self, values: Any, owner: Any, places: Any) -> Any:
+        """Sums lanes [lane, ...] to their places [place, ...]; owners ascend and leave none out.
+
+        To know that makes it three times faster; XLA wants to know how many there are.
+        """
+        if self.compiled:
+            return tf.math.unsorted_segment_sum(values, owner, places)
+        return tf.math.segment_sum(values, owner)
 
     def _lanes(self, theta: Any, knobs: Knobs, owner: Any, task: Any) -> tuple[Any, Any, Knobs]:
         """Every lane's copy of its place's parameters, its task's stream, and its knobs."""
@@ -265,6 +272,10 @@ class Program:
     def _live(self, live: Any) -> list[Any]:
         """Lane counts of each step; XLA wants fixed shapes, hence masks instead of splits."""
         return [None] * live.shape[0] if self.compiled else tf.unstack(live)
+
+    def _going(self, live: Any) -> list[Any]:
+        """`_live` in training, where every lane takes the first step: nothing to split off yet."""
+        return [None, *self._live(live)[1:]] if self.bound else []
 
     # -- evaluation ---------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ def test_a_partition_that_is_not_there(tmp_path: Path, slurm: Slurm) -> None:
     _assert_one_line(
         ended, "hydra.launcher.partition=gpu: Slurm has no such partition; there are debug"
     )
-    assert slurm.jobs() == []
+    assert slurm.jobs() == [] and not ended.folder.exists()
 
 
 def test_more_gpus_than_a_node_has(tmp_path: Path, slurm: Slurm) -> None:
