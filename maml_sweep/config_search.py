@@ -21,7 +21,7 @@ class TPE:
     n_ei_candidates: int = 24
     multivariate: bool = True  # alpha and the number of steps trade off
     group: bool = True  # and so do the parameters of each branch
-    constant_liar: bool = True  # a pack's trials are asked together and must differ
+    constant_liar: bool = False  # running trials stand where they report (search/excerpt.py)
 
 
 @dataclass

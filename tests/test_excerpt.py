@@ -52,9 +52,30 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(excerpt, name, value)
 
 
-def test_a_small_study_is_seen_as_it_is() -> None:
+RUNS = (TrialState.RUNNING,)
+
+
+def test_a_running_trial_counts_as_if_it_ended_where_it_stands() -> None:
+    study = optuna.create_study()
+    curves: list[dict[int, float]] = [{1: 4.0, 3: 2.0, 2: 3.0}, {}, {1: 5.0, 2: float("nan")}]
+    for curve in curves:
+        study.add_trial(create_trial(state=TrialState.RUNNING, intermediate_values=curve))
+    study.add_trial(create_trial(value=1.0))
+    seen = Excerpt(study, {})
+    assert [trial.values for trial in seen.get_trials()] == [[2.0], None, None, [1.0]]
+    assert _numbers(seen.get_trials(states=(TrialState.COMPLETE,))) == [0, 3]
+    assert _numbers(seen.get_trials(states=RUNS)) == [1, 2]
+    assert [trial.state for trial in study.get_trials()[:3]] == [TrialState.RUNNING] * 3
+    below, _ = _split_trials(study, seen.get_trials(states=(TrialState.COMPLETE,)), 1)
+    assert _numbers(below) == [3]
+
+
+def test_a_small_study_is_seen_whole() -> None:
     study = _study(60)
-    assert Excerpt(study, {}).get_trials() == study.get_trials()
+    finished = (TrialState.COMPLETE, TrialState.PRUNED)
+    seen = [trial for trial in Excerpt(study, {}).get_trials() if trial.number % 3 < 2]
+    assert seen == study.get_trials(states=finished)
+    assert len(Excerpt(study, {}).get_trials()) == 60
     assert Excerpt(study, {}).direction == study.direction
 
 
@@ -63,13 +84,13 @@ def test_a_small_study_is_seen_as_it_is() -> None:
 def test_the_best_of_a_large_study_are_those_that_tpe_would_find(direction: str) -> None:
     study = _study(150, direction)
     results = (TrialState.COMPLETE, TrialState.PRUNED)
-    seen = Excerpt(study, {}).get_trials(states=results)
+    seen = [t for t in Excerpt(study, {}).get_trials(states=results) if t.number % 3 < 2]
     assert len(seen) == 40 and _numbers(seen) == sorted(_numbers(seen))
     for n_below in (1, 12):
         best, _ = _split_trials(study, study.get_trials(states=results), n_below)
         among_seen, _ = _split_trials(study, seen, n_below)
         assert _numbers(among_seen) == _numbers(best)
-    running = Excerpt(study, {}).get_trials(states=(TrialState.RUNNING,))
+    running = [trial for trial in Excerpt(study, {}).get_trials() if trial.number % 3 == 2]
     assert _numbers(running) == [137, 140, 143, 146, 149]  # the last five
 
 
@@ -87,7 +108,7 @@ def test_worse_trials_are_ranked_as_tpe_ranks_them() -> None:
 @pytest.mark.usefixtures("small")
 def test_the_sample_is_spread_over_the_study() -> None:
     study = _study(300)
-    numbers = _numbers(Excerpt(study, {}).get_trials(states=(TrialState.COMPLETE,)))
+    numbers = [number for number in _numbers(Excerpt(study, {}).get_trials()) if number % 3 < 2]
     assert max(np.diff([0, *numbers, 300])) < 60
 
 
