@@ -178,7 +178,7 @@ class Training:
         from maml_sweep.training import pack
         from maml_sweep.training.devices import configure
 
-        config = _composed(workload, case, overrides)
+        config = composed(workload, case, overrides)
         device = configure(config.device)
         parts = build.components(config)
         self.trainer = pack.Trainer(build.own_program(parts, config, device))
@@ -204,7 +204,8 @@ class Training:
         raise RuntimeError("every trial diverged: choose other rates")
 
 
-def _composed(workload: Workload, case: Case, overrides: Sequence[str]) -> Any:
+def composed(workload: Workload, case: Case, overrides: Sequence[str] = ()) -> Any:
+    """A trial's composition; it neither diverges nor is it judged."""
     from hydra import compose, initialize_config_dir
 
     import maml_sweep.config  # noqa: F401  (registers the schema)
@@ -248,35 +249,43 @@ def _peak(workload: Workload, case: Case) -> float:
     """`peak`, in a process of its own."""
     _say(f"{workload.name}: memory of {case.algorithm} at {case.steps or 'no'} inner steps …")
     measured = f"{workload.name},{case.algorithm},{case.steps or 0}"
-    command = [sys.executable, "-m", "benchmarks.family", "--measure", measured]
+    return float(apart("benchmarks.family", measured))
+
+
+def apart(module: str, measured: str) -> Any:
+    """What a module's `--measure` prints last, in a process whose allocator counts."""
     done = subprocess.run(
-        command,
+        [sys.executable, "-m", module, "--measure", measured],
         cwd=ROOT,
         env={**os.environ, "TF_CPU_ALLOCATOR_USE_BFC": "1"},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def peak(workload: Workload, case: Case) -> float:
-    """The mebibytes that a meta-step of a case takes at the most, in this process.
+    """The mebibytes that a meta-step of a case takes at the most, in this process."""
+    return highest(Training(workload, case, ONE_THREAD))
+
+
+def highest(training: Training) -> float:
+    """The mebibytes that meta-steps of a training take at the most, beside what is there before.
 
     Raises:
       RuntimeError: the allocator does not count.
     """
     from maml_sweep.backend import tf
 
-    training = Training(workload, case, ONE_THREAD)
     memory = tf.config.experimental
     memory.reset_memory_stats("CPU:0")
     before = memory.get_memory_info("CPU:0")["current"]
     training.advance(MEASURED)
-    highest = memory.get_memory_info("CPU:0")["peak"]
-    if not highest:
+    top = memory.get_memory_info("CPU:0")["peak"]
+    if not top:
         raise RuntimeError("TensorFlow counts no memory: TF_CPU_ALLOCATOR_USE_BFC=1 is not set")
-    return float(highest - before) / MEBIBYTE
+    return float(top - before) / MEBIBYTE
 
 
 # -- the table -----------------------------------------------------------------------------------

@@ -15,11 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +27,6 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {"default": "TensorFlow's threads", "tuned": "our threads"}
-SPENT = re.compile(r"([\d.]+) s inside programs\D+(?:([\d.]+) of them tracing\D+)?([\d.]+) s")
 
 Rates = dict[int, float]  # pack size -> trial-steps a second
 
@@ -76,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"round {index + 1} of {count}: {SETTINGS[setting]} …", file=sys.stderr)
             found.append(_in_a_process_of_its_own(setting, args))
     product = statistics.median(products)
-    print(f"{_cores()} cores; float32 product of 2048 x 2048 matrices: {product:.0f} GFLOP/s")
+    print(f"{cores()} cores; float32 product of 2048 x 2048 matrices: {product:.0f} GFLOP/s")
     medians = {setting: _medians(found) for setting, found in rounds.items()}
     for workload, *rates in zip(WORKLOADS, *medians.values(), strict=True):
         print_rates(workload.title, dict(zip(medians, rates, strict=True)))
@@ -157,17 +154,18 @@ def _rates(config: Any, device: Any, packs: Sequence[int], seconds: float) -> Ra
     for size in packs:
         runs = [pack.start(trainer.program, parts.settings, seed) for seed in range(size)]
         for count in (1, 3):  # traces where it is the first pack, then settles
-            _advance(trainer, runs, count)
-        rates[size] = _timed(trainer, runs, seconds)
+            advance(trainer, runs, count)
+        rates[size] = timed(trainer, runs, seconds)
     return rates
 
 
-def _advance(trainer: Any, runs: Sequence[Any], count: int) -> None:
+def advance(trainer: Any, runs: Sequence[Any], count: int) -> None:
+    """Trains a pack by so many iterations."""
     for _ in trainer.advance(runs, [run.iteration + count for run in runs]):
         pass
 
 
-def _timed(trainer: Any, runs: Sequence[Any], seconds: float) -> float:
+def timed(trainer: Any, runs: Sequence[Any], seconds: float) -> float:
     """Trial-steps a second, the trainer's own work between two calls included."""
     before, elapsed = sum(run.iteration for run in runs), 0.0
     begin = time.perf_counter()
@@ -195,7 +193,8 @@ def matrix_product(size: int = 2048, repeats: int = 5) -> float:
     return float(2 * size**3 / min(seconds) / 1e9)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -220,22 +219,13 @@ def print_sweep(quick: bool) -> None:
     """Runs the default sweep and prints what its worker says of its time.
 
     Raises:
-      RuntimeError: the sweep failed, or its log says nothing of it.
+      Failed: the sweep failed, or its log says nothing of it.
     """
+    from benchmarks.sweeps import swept
+
     print("the default sweep …", file=sys.stderr)
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "sweep.py"), "study.name=timed"]
-        command += [f"hydra.sweeper.root={folder}", f"hydra.run.dir={folder}/hydra"]
-        if quick:
-            command += ["study.n_trials=2", "training.iterations=20", "training.report_every=10"]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-        )
-        log = "".join(path.read_text() for path in Path(folder, "timed").glob("workers/*/*.log"))
-    spent = SPENT.search(log)
-    if done.returncode or not spent:
-        raise RuntimeError(f"the sweep ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    inside, tracing, whole = (float(seconds or 0) for seconds in spent.groups())
+    tiny = ["study.n_trials=2", "training.iterations=20", "training.report_every=10"]
+    ((inside, tracing, whole),) = swept(tiny if quick else []).spent
     print(
         f"\nthe default sweep: {whole:.1f} s, {inside:.1f} of them inside programs (tracing "
         f"{tracing:.1f}); outside {100 * (whole - inside) / whole:.1f}%"

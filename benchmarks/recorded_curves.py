@@ -35,13 +35,13 @@ class Recording:
     points: NDArray[np.float64]
     curves: list[list[float]]
 
-    def nearest(self, values: Mapping[str, Any]) -> list[float]:
-        """The curve of the trial that is nearest to some values."""
-        place = _place(self.space, values)
+    def curve(self, values: Mapping[str, Any], seed: int) -> list[float]:
+        """The curve of the trial that is nearest to some values, whatever the seed."""
+        place = place_of(self.space, values)
         return self.curves[int(np.argmin(((self.points - place) ** 2).sum(axis=1)))]
 
 
-def _place(space: Space, values: Mapping[str, Any]) -> NDArray[np.float64]:
+def place_of(space: Space, values: Mapping[str, Any]) -> NDArray[np.float64]:
     """Where a point of a space's first branch lies, each parameter on [0, 1]."""
     place = []
     for key, each in space.branches[0].distributions.items():
@@ -50,6 +50,19 @@ def _place(space: Space, values: Mapping[str, Any]) -> NDArray[np.float64]:
         low, high, x = np.log(ends) if each.log else ends
         place.append((x - low) / max(high - low, 1e-12))
     return np.array(place)
+
+
+def values_at(space: Space, point: NDArray[np.float64]) -> dict[str, float | int]:
+    """The values at a point of a space's first branch, the inverse of `place_of`."""
+    values: dict[str, float | int] = {}
+    for (key, each), place in zip(space.branches[0].distributions.items(), point, strict=True):
+        assert isinstance(each, FloatDistribution | IntDistribution), f"{key} is no number"
+        ends = np.array([each.low, each.high], dtype=np.float64)
+        low, high = np.log(ends) if each.log else ends
+        value = low + place * (high - low)
+        value = float(np.exp(value) if each.log else value)
+        values[key] = round(value) if isinstance(each, IntDistribution) else value
+    return values
 
 
 def synthetic(count: int = 512, seed: int = 0) -> Recording:
@@ -86,7 +99,7 @@ def recorded(folder: Path) -> Recording:
         for trial in study.get_trials(deepcopy=False)
         if trial.state == TrialState.COMPLETE or "diverged" in trial.user_attrs
     ]
-    points = np.stack([_place(space, space.values(trial.params)) for trial in done])
+    points = np.stack([place_of(space, space.values(trial.params)) for trial in done])
     return Recording(space, points, [list(t.intermediate_values.values()) for t in done])
 
 
@@ -127,19 +140,10 @@ def fill(connection: Connection, study: int, recording: Recording, count: int) -
 def _params(recording: Recording, index: int) -> list[dict[str, Any]]:
     """One point's rows of Optuna's table."""
     point = recording.points[index % len(recording.points)]
+    distributions = recording.space.branches[0].distributions
     rows = []
-    for (key, each), place in zip(
-        recording.space.branches[0].distributions.items(), point, strict=True
-    ):
-        assert isinstance(each, FloatDistribution | IntDistribution)
-        ends = np.array([each.low, each.high], dtype=np.float64)
-        low, high = np.log(ends) if each.log else ends
-        value = low + place * (high - low)
-        value = float(np.exp(value) if each.log else value)
-        if isinstance(each, IntDistribution):
-            internal = each.to_internal_repr(round(value))
-        else:
-            internal = each.to_internal_repr(value)
-        rows.append({"param_name": key, "param_value": internal,
+    for key, value in values_at(recording.space, point).items():
+        each = distributions[key]
+        rows.append({"param_name": key, "param_value": each.to_internal_repr(value),
                      "distribution_json": distribution_to_json(each)})  # fmt: skip
     return rows

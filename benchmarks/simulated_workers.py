@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from benchmarks.recorded_curves import RUNGS, Recording
+from benchmarks.recorded_curves import RUNGS
 from maml_sweep.search import study as studies
 from maml_sweep.search.claims import Claims
-from maml_sweep.search.pruners import Report, RungPruner
+from maml_sweep.search.pruners import PackPruner, Report, RungPruner
+from maml_sweep.search.space import Space
 from maml_sweep.search.study import Plan
 
 PACK = 16
 NOBODY = np.zeros(0)  # values of single validation tasks, which this pruner does not look at
+
+
+class Curves(Protocol):
+    """What stands in place of training."""
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+
+    def curve(self, values: Mapping[str, Any], seed: int) -> list[float]:
+        """A trial's values at its rungs; shorter, and NaN at the end, if it diverges."""
 
 
 @dataclass
@@ -58,13 +71,15 @@ class Worker:
     """The loop of `maml_sweep.search.worker`, with curves in place of training."""
 
     def __init__(
-        self, study: optuna.Study, recording: Recording, folder: Path, name: str, spent: Spent
-    ) -> None:
+        self, study: optuna.Study, curves: Curves, folder: Path, name: str, spent: Spent,
+        pack: int = PACK, pruner: PackPruner | None = None,
+    ) -> None:  # fmt: skip
         self.study = study
-        self.recording = recording
+        self.curves = curves
         self.plan = studies.plan_of(study)
         self.claims = Claims(study, self.plan, folder, name)
-        self.pruner = RungPruner(iterations=RUNGS[-1])
+        self.pack = pack
+        self.pruner = pruner or RungPruner(iterations=RUNGS[-1])
         self.spent = spent
         self.riding: dict[int, tuple[optuna.Trial, list[float], int]] = {}
         self.finished = 0
@@ -99,14 +114,15 @@ class Worker:
 
     def fill(self) -> None:
         """Claims slots for free places and draws their parameters."""
-        while len(self.riding) < PACK:
+        while len(self.riding) < self.pack:
             with self.spent.on("claim"):
                 asked = self.claims.claim()
             if asked is None:
                 return
             with self.spent.on("draw"):
-                values = self.recording.space.suggest(asked)
-            self.riding[asked.number] = (asked, self.recording.nearest(values), 0)
+                values = self.curves.space.suggest(asked)
+            curve = self.curves.curve(values, asked.user_attrs["trial_seed"])
+            self.riding[asked.number] = (asked, curve, 0)
 
     def _settle(self, asked: optuna.Trial, value: float, rung: int, rungs: int, stop: bool) -> None:
         diverged = not np.isfinite(value)
@@ -125,21 +141,21 @@ class Worker:
         self.finished += 1
 
 
-def make_plan(recording: Recording, name: str, n_trials: int) -> Plan:
+def make_plan(curves: Curves, name: str, n_trials: int, seed: int = 0) -> Plan:
     """A plan of a sweep that minimises."""
     return Plan(
         name=name,
         direction="minimize",
         metric="mse",
         n_trials=n_trials,
-        seed=0,
+        seed=seed,
         repeats=1,
         max_retries=3,
         overrides=[],
         fixed=[],
         config={},
         configs={},
-        space=recording.space.describe(),
+        space=curves.space.describe(),
         enqueue=[],
         versions={},
     )

@@ -65,9 +65,9 @@ def _takes_categories(node: DictConfig) -> bool:
     return any(each.name == "categories" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
-def problem(task: Task, model: Model) -> Problem:
+def problem(task: Task, model: Model, recompute: bool = False) -> Problem:
     """What an algorithm is given to learn."""
-    return Problem(model, task.loss, task.kind, getattr(task, "classes", None))
+    return Problem(model, task.loss, task.kind, getattr(task, "classes", None), recompute)
 
 
 def _instantiate(group: str, node: DictConfig, **arguments: Any) -> Any:
@@ -115,8 +115,14 @@ def structure(parts: Components, config: DictConfig, bound: int) -> Structure:
             fixed["algorithm"][knob] = True
     training = config.training
     fixed["training"] = {key: training[key] for key in ("precision", "max_loss")}
+    fixed["training"]["recompute"] = _recomputes(config)
     eval_bound = bound if training.eval_steps is None else parts.settings.eval_steps
     return Structure(json.dumps(fixed, sort_keys=True), bound, eval_bound)
+
+
+def _recomputes(config: Any) -> bool:
+    """Whether inner steps are taken again; what was saved before one could say so, did not."""
+    return bool(config.training.get("recompute", False))
 
 
 def program(parts: Components, structure: Structure, config: Any, device: Device) -> Program:
@@ -125,7 +131,7 @@ def program(parts: Components, structure: Structure, config: Any, device: Device
     Raises:
       InputError: a model that only this process may read is wrong, or not the algorithm's.
     """
-    learnt = problem(parts.task, parts.model)
+    learnt = problem(parts.task, parts.model, _recomputes(config))
     if not parts.model.known:
         parts.model.load()
         parts.algorithm.check(learnt)

@@ -71,6 +71,7 @@ class Training:
     test_tasks: int = 600
     precision: str = "float32"  # or float64; mixed_bfloat16: float32 whose products are bfloat16
     max_loss: float = 1e8  # a meta-training loss above it counts as divergence
+    recompute: bool = False  # take inner steps again on the way back: less memory, more time
 
 
 @dataclass

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from maml_sweep.algorithms.problem import Params, Problem
+from maml_sweep.algorithms.recompute import recomputed
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
 from maml_sweep.models.base import Parameter
@@ -142,8 +143,18 @@ class Algorithm(ABC):
                 going, rest = _parted(going, count)
                 finished.append(rest)
                 knobs = knobs.first(count)
-            going = going._replace(fast=self.step(problem, going, knobs, index))
+            take = self._again if problem.recompute else self.step
+            going = going._replace(fast=take(problem, going, knobs, index))
         return inner._replace(fast=_joined([going.fast, *reversed(finished)]))
+
+    def _again(self, problem: Problem, inner: Inner, knobs: Knobs, index: int) -> Any:
+        """`step`, taken once more on the way back; no gradient goes through a support set."""
+
+        def step(learnt: Any, given: Any) -> Any:
+            (fast, context), (support, knobs) = learnt, given
+            return self.step(problem, Inner(fast, support, context), knobs, index)
+
+        return recomputed(step, (inner.fast, inner.context), (inner.support, knobs))
 
     def follow(self, problem: Problem, inner: Inner, knobs: Knobs, live: Sequence[Any]) -> Inner:
         """`adapt` where no gradient goes through it: a loop, traced once and flat in memory."""

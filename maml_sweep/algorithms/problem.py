@@ -22,12 +22,15 @@ class Problem:
       kind: "regression" (y float [lane, example, outputs]), "classification" (y int32
         [lane, example], below `model.outputs`), or what else the task calls itself.
       classes: of the training split, where a task has a fixed set of them.
+      recompute: whether the way back through an inner step takes the step again, so that what it
+        computes need not be kept.
     """
 
     model: Model
     loss: Callable[[Any, Any], Any]
     kind: str = ""
     classes: int | None = None
+    recompute: bool = False
 
     def outputs(
         self, params: Params, support: Any, x: Any, statistics: Statistics | None = None

@@ -67,6 +67,11 @@ class Machine:
         """
         tf.config.experimental.set_memory_growth(gpu, True)
 
+    def skip_rewrites(self) -> None:
+        """Leaves out rewrites of graphs that take long on ours and find nothing to gain."""
+        passes = ("constant_folding", "layout_optimizer", "remapping")
+        tf.config.optimizer.set_experimental_options(dict.fromkeys(passes, False))
+
     def set_tf32(self, enabled: bool) -> None:
         """Says whether GPUs may multiply float32 in TensorFloat-32."""
         tf.config.experimental.enable_tensor_float_32_execution(enabled)
@@ -93,6 +98,7 @@ def configure(settings: Any, cores: int | None = None, machine: Machine | None =
     gpus = machine.gpus()
     compiled = bool(gpus) if settings.compile is None else settings.compile
     if not gpus:
+        machine.skip_rewrites()
         return Device(shards=1 if compiled else inter_op, compiled=compiled)
     for gpu in gpus:
         _unless_running(machine.let_grow, gpu)

@@ -37,9 +37,11 @@ def arrange(steps: np.ndarray, tasks: np.ndarray, bound: int, shards: int) -> li
     index = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
     task = np.minimum(index, tasks[owner] - 1).astype(np.int32)
     weight = (index < tasks[owner]) / tasks[owner]
-    whole = owner, task, weight
-    parts = [[each[index % shards == shard] for each in whole] for shard in range(shards)]
-    return [Lanes(*part, live_counts(steps[part[0]], bound)) for part in parts]
+    parts = [index % shards == shard for shard in range(shards)]
+    return [
+        Lanes(owner[part], task[part], weight[part], live_counts(steps[owner[part]], bound))
+        for part in parts
+    ]
 
 
 def live_counts(steps: np.ndarray, bound: int) -> np.ndarray:
