@@ -61,7 +61,7 @@ SAMPLING = [
     Contender("nsgaii", "nsgaii"),
     *(Contender(f"{n} start-up trials", sampling={"n_startup_trials": n}) for n in (4, 12, 16)),
     Contender("64 candidates", sampling={"n_ei_candidates": 64}),
-    Contender("no constant liar", sampling={"constant_liar": False}),
+    Contender("constant liar", sampling={"constant_liar": True}),
     Contender("one parameter at a time", sampling={"multivariate": False, "group": False}),
 ]
 PRUNING = [
@@ -90,13 +90,17 @@ def _played(task: tuple[Contender, int, int, float | None]) -> Course:
 
 
 def contest(
-    contenders: Sequence[Contender], seeds: int, trials: int, budget: float | None, processes: int
+    contenders: Sequence[Contender],
+    seeds: Sequence[int],
+    trials: int,
+    budget: float | None,
+    processes: int,
 ) -> Courses:
     """Plays every contender with every seed."""
-    tasks = [(each, seed, trials, budget) for each in contenders for seed in range(seeds)]
+    tasks = [(each, seed, trials, budget) for each in contenders for seed in seeds]
     with ProcessPoolExecutor(processes) as pool:
         played = iter(list(pool.map(_played, tasks, chunksize=4)))
-    return {each.name: [next(played) for _ in range(seeds)] for each in contenders}
+    return {each.name: [next(played) for _ in seeds] for each in contenders}
 
 
 # -- what came of it ------------------------------------------------------------------------------
@@ -258,6 +262,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="contenders, beside the first")
@@ -274,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(real(options.seeds, options.journal))
         return
     chosen = [ONE, *(each for each in ALL[1:] if not options.only or each.name in options.only)]
-    task = options.seeds, options.trials
+    task = range(options.first, options.first + options.seeds), options.trials
     if options.picture:
         picture(options.picture, contest(SHOWN, *task, BUDGETS[-1], options.processes))
         return

@@ -67,6 +67,7 @@ class Images:
     Args:
       filters: of each block.
       queries: of each class.
+      convolution: of `CONVOLUTIONS`.
     """
 
     tasks = 16
@@ -74,7 +75,8 @@ class Images:
     meta_lr = 1e-3
     ways = 5
 
-    def __init__(self, filters: int = 64, queries: int = 15) -> None:
+    def __init__(self, filters: int = 64, queries: int = 15, convolution: str = "lax") -> None:
+        self.convolved = CONVOLUTIONS[convolution]
         self.filters = filters
         self.queries = queries
         self.pool = random.uniform(random.key(1), (50, 20, 28, 28, 1))
@@ -93,8 +95,7 @@ class Images:
         """The logits [example, 5] of images [example, 28, 28, 1]."""
         for block in range(4):
             kernel, scale, offset = weights[3 * block : 3 * block + 3]
-            layout = ("NHWC", "HWIO", "NHWC")
-            x = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+            x = self.convolved(x, kernel)
             x = halved(jax.nn.relu(normed(x) * scale + offset))
         return x.reshape(x.shape[0], -1) @ weights[12] + weights[13]
 
@@ -117,6 +118,23 @@ class Images:
         return flat(x[:, :, :1]), flat(y[:, :, :1]), flat(x[:, :, 1:]), flat(y[:, :, 1:])
 
 
+def convolution(x: Any, kernel: Any) -> Any:
+    """Of x [example, row, column, channel] by a kernel [3, 3, channel, filter], as JAX has it."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+
+
+def product(x: Any, kernel: Any) -> Any:
+    """The same as one product of matrices: all nine shifted images side by side, by the kernel."""
+    rows, columns = x.shape[1:3]
+    wide = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifts = [wide[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    return jnp.concatenate(shifts, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+CONVOLUTIONS = {"lax": convolution, "product": product}
+
+
 def normed(x: Any) -> Any:
     """Batch norm by the batch's own statistics, before scale and offset."""
     mean = x.mean((0, 1, 2))
@@ -131,6 +149,6 @@ def halved(x: Any) -> Any:
     return x.reshape(count, rows // 2, 2, columns // 2, 2, channels).max((2, 4))
 
 
-def workload(name: str, queries: int) -> Any:
-    """The workload of the command line; `queries` as in `Images`."""
-    return Sinusoid() if name == "sinusoid" else Images(queries=queries)
+def workload(name: str, queries: int, convolution: str) -> Any:
+    """The workload of the command line; `queries` and `convolution` as in `Images`."""
+    return Sinusoid() if name == "sinusoid" else Images(64, queries, convolution)

@@ -8,7 +8,8 @@ Many meta-iterations run inside one call, tasks are drawn inside, the state is d
 many threads as the process has cores: `--threads` pins it to so many, `--processes` starts several
 side by side, each on cores of its own, and adds up their rates. `--over map` goes through a
 meta-batch task by task inside the program in place of vmap: where every task has kernels of its
-own, vmap makes grouped convolutions, for which XLA has nothing quick on a CPU.
+own, vmap makes grouped convolutions, for which XLA has nothing quick on a CPU. `--convolution
+product` writes them as products of matrices instead.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main() -> None:
     made.add_argument(
         "--over", choices=("vmap", "map"), default="vmap", help="a meta-batch's tasks"
     )
+    made.add_argument("--convolution", choices=("lax", "product"), default="lax")
     made.add_argument("--place", type=int, help=argparse.SUPPRESS)  # of one of several processes
     args = made.parse_args()
     if args.processes > 1 and args.place is None:
@@ -46,11 +48,12 @@ def main() -> None:
     else:
         pin(args.threads, args.place or 0)
         if args.check:
-            check(args.over)
+            check(args.over, args.convolution)
             return
         rates, first = alone(args)
     versions = {"jax": version("jax"), "jaxlib": version("jaxlib")}
     more = {"threads": args.threads, "processes": args.processes, "over": args.over}
+    more["convolution"] = args.convolution
     measuring.report("jax_vmap", args, rates, first, versions, **more)
 
 
@@ -160,7 +163,12 @@ def alone(args: argparse.Namespace) -> tuple[dict[int, float], float]:
 
     found: dict[int, measuring.Rate] = {}
     for size in args.packs:
-        loop = begin(workload(args.workload, args.queries), args.inner_steps, size, args.over)
+        loop = begin(
+            workload(args.workload, args.queries, args.convolution),
+            args.inner_steps,
+            size,
+            args.over,
+        )
         ready = (lambda: None) if args.place is None else meet
         found[size] = measuring.rate(loop, args.seconds, ready)
     rates = {size: size * rate.steps for size, rate in found.items()}
@@ -210,14 +218,14 @@ def _line(process: subprocess.Popen[str]) -> str:
 # -- the check -----------------------------------------------------------------------------------
 
 
-def check(over: str) -> None:
+def check(over: str, convolution: str) -> None:
     """Compares meta-gradients with central differences, at two inner steps."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
     from benchmarks.peers.jax_models import Images, Sinusoid
 
-    tasks = {"sinusoid": (Sinusoid(8), 3), "conv4": (Images(3, 2), 2)}
+    tasks = {"sinusoid": (Sinusoid(8), 3), "conv4": (Images(3, 2, convolution), 2)}
     numbers = {name: _numbers(*each, over) for name, each in tasks.items()}
     measuring.check("jax_vmap", numbers)
 

@@ -2,8 +2,7 @@
 
 Training Deep Nets with Sublinear Memory Cost (Chen et al. 2016, arXiv 1604.06174), where the inner
 loop is the net and a step is a segment of it: of all steps only what stands between them is kept,
-and what one step computes at a time. `tf.recompute_grad` does this for functions of variables,
-which refuse a second derivative; what is computed here takes gradients itself.
+and what one step computes at a time.
 """
 
 from __future__ import annotations
@@ -53,10 +52,12 @@ def _behind(slopes: Sequence[Any], values: Sequence[Any]) -> list[Any]:
     """The same values, but not before gradients are there.
 
     Otherwise the same work would be seen twice, done once and kept, or done as early as can be.
-    Neither XLA nor TensorFlow's own optimizer heeds control dependencies here, so each value is
-    chosen by what is true of any number, and of none, but takes the gradients to know.
+    XLA and one of TensorFlow's optimizers know no order but that of data, so each value is chosen
+    by what is true of any number, and of none, but takes the gradients to know. The placeholders
+    keep TensorFlow from looking through that for constants when it infers shapes, which takes
+    minutes where there are many steps.
     """
     first = tf.add_n([tf.reshape(slope, [-1])[0] for slope in slopes])
     true = tf.logical_or(tf.equal(first, first), tf.not_equal(first, first))
-    with tf.control_dependencies(slopes):
-        return [tf.where(true, tf.identity(value), tf.zeros([], value.dtype)) for value in values]
+    chosen = [tf.where(true, value, tf.zeros([], value.dtype)) for value in values]
+    return [tf.raw_ops.PlaceholderWithDefault(input=x, shape=x.shape) for x in chosen]

@@ -282,8 +282,12 @@ class Program:
     def _score_function(self, split: Split, curve: bool, measure: str) -> Any:
         judged = self.task.measures[measure] if measure else self.task.score
 
+        @tf.function(autograph=False)  # traced once for all shards
+        def shard_scores(theta: Any, knobs: Knobs, shard: Any) -> Any:
+            return self._lane_scores(theta, knobs, shard, split, curve, judged)
+
         def score(theta: Any, knobs: Knobs, lanes: Sequence[Any]) -> list[Any]:
-            return [self._lane_scores(theta, knobs, shard, split, curve, judged) for shard in lanes]
+            return [shard_scores(theta, knobs, shard) for shard in lanes]
 
         return tf.function(
             score,
