@@ -11,7 +11,8 @@ convolutions of a meta-step, counted by their shapes (benchmarks/operations.py),
 what NumPy reaches in a product of two large matrices in the same rounds.
 
 Memory and time as inner steps grow, with training.recompute and without it, are of one trial on one
-thread, each in a process of its own, by what TensorFlow's allocator counts (benchmarks/family.py).
+thread, the two side by side in processes of their own; memory is what TensorFlow's allocator counts
+(benchmarks/family.py).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import json
 import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +175,15 @@ def _say(line: str) -> None:
 
 
 def _memory(workload: Workload, steps: Sequence[int]) -> dict[str, dict[str, list[float]]]:
-    """`spent` of every number of inner steps, each in a process of its own."""
+    """`spent` by way and inner steps, each in a process of its own, both ways side by side."""
     found: dict[str, dict[str, list[float]]] = {KEPT: {}, AGAIN: {}}
-    for count in steps:
-        for way, costs in found.items():
-            _say(f"{workload.title}: memory of {count} inner steps, {way} …")
-            asked = f"{workload.name},{way},{count}"
-            costs[str(count)] = family.apart("benchmarks.growth", asked)
+    with ThreadPoolExecutor(len(found)) as threads:
+        for count in steps:
+            _say(f"{workload.title}: memory of {count} inner steps …")
+            asked = [f"{workload.name},{way},{count}" for way in found]
+            costs = threads.map(partial(family.apart, "benchmarks.growth"), asked)
+            for way, cost in zip(found, costs, strict=True):
+                found[way][str(count)] = cost
     return found
 
 
@@ -188,7 +193,7 @@ def spent(name: str, way: str, steps: str) -> tuple[float, float]:
     chosen = [*family.ONE_THREAD, f"training.recompute={way == AGAIN}"]
     training = family.Training(workload, Case("maml", int(steps)), chosen)
     mebibytes = family.highest(training)
-    count = max(2, round(0.2 / training.advance(2)))
+    count = max(1, round(0.2 / training.advance(2)))
     return mebibytes, 1000 * statistics.median(training.advance(count) for _ in range(5))
 
 

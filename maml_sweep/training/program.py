@@ -282,12 +282,13 @@ class Program:
     def _score_function(self, split: Split, curve: bool, measure: str) -> Any:
         judged = self.task.measures[measure] if measure else self.task.score
 
-        @tf.function(autograph=False)  # traced once for all shards
         def shard_scores(theta: Any, knobs: Knobs, shard: Any) -> Any:
             return self._lane_scores(theta, knobs, shard, split, curve, judged)
 
+        traced = tf.function(shard_scores, autograph=False)  # once for all shards
+
         def score(theta: Any, knobs: Knobs, lanes: Sequence[Any]) -> list[Any]:
-            return [shard_scores(theta, knobs, shard) for shard in lanes]
+            return [traced(theta, knobs, shard) for shard in lanes]
 
         return tf.function(
             score,
