@@ -174,12 +174,12 @@ def test_how_memory_runs_out(error: Callable[[], Exception], known: bool) -> Non
 
 
 def test_judging_goes_on_in_smaller_blocks(sines: Program) -> None:
-    """Three trials, 4 tasks a block: 12 lanes; 7 fit, so blocks of 2 tasks: 6 lanes."""
+    """Three trials, 8 tasks a block: 24 lanes; 7 fit, so 12 fail, too, and blocks of 6 are left."""
     runs = pack(sines, 3)
     small = Small(sines, judge=7)
     trainer = trainer_of(small)
     found = trainer.evaluate(runs, "validation", 0, 8)
-    assert small.score_calls == [12, 6, 6, 6, 6]
+    assert small.score_calls == [24, 12, 6, 6, 6, 6]
     np.testing.assert_array_equal(found, trainer_of(sines).evaluate(runs, "validation", 0, 8))
     assert trainer.most_lanes == float("inf")  # training may be another matter
 
@@ -208,13 +208,13 @@ def test_one_task_that_does_not_fit_says_what_to_change(sines: Program) -> None:
 
 
 def test_blocks_follow_what_training_found(sines: Program) -> None:
-    """Six lanes fit while training: three runs are judged on two tasks at a time."""
+    """Six lanes fit while training, so twelve in judging: three runs on four tasks at a time."""
     small = Small(sines, train=6)
     trainer = trainer_of(small)
     runs = advance(trainer, pack(sines, 3), until=1)
     assert trainer.most_lanes == 6
     trainer.evaluate(runs, "validation", 0, 6)
-    assert small.score_calls == [6, 6, 6]
+    assert small.score_calls == [12, 6]
 
 
 def test_a_limit_starts_open() -> None:

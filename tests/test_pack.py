@@ -265,5 +265,5 @@ def test_the_caller_hears_of_every_call(sines: Program) -> None:
     run = trial.start(sines, settings(0.01, 1, batch=2, meta_lr=1e-3), 0).runs[0]
     steps = sum(1 for _ in trainer.advance([run], [5]))
     assert len(calls) == steps
-    trainer.evaluate([run], "validation", 0, 6)  # in blocks of a meta-batch
-    assert len(calls) == steps + 3
+    trainer.evaluate([run], "validation", 0, 6)  # in blocks of two meta-batches
+    assert len(calls) == steps + 2

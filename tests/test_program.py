@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,21 @@ def test_one_trace_serves_every_pack(sines: Program) -> None:
         chosen = [settings(0.01, 1 + k % BOUND, batch=batch) for k in range(places)]
         train(sines, [started(sines, each) for each in chosen], count)
     assert sines.traces == 1
+
+
+def test_an_inner_step_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: its derivatives, and theirs, are what takes long to trace."""
+    calls = []
+    step = MAML.step
+
+    def counted(self: MAML, *given: Any) -> Any:
+        calls.append(1)
+        return step(self, *given)
+
+    monkeypatch.setattr(MAML, "step", counted)
+    of = sinusoid_program(bound=BOUND, shards=2)
+    train(of, [started(of, numbers(k)) for k in range(3)])
+    assert len(calls) == 1
 
 
 def test_many_iterations_in_one_call_are_as_many_calls(sines: Program) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from maml_sweep.algorithms.problem import Params, Problem
@@ -138,16 +139,19 @@ class Algorithm(ABC):
             convolution is an error). None: all lanes, of which the finished ones stay in place.
         """
         going, finished = inner, []
+        take = partial(self._again if problem.recompute else self.step, problem)
+        if any(count is not None for count in live):
+            # Traced once for all steps. XLA would take what such a function is given for constants.
+            take = tf.function(take, autograph=False)
         for index, count in enumerate(live):
             if count is not None:
                 going, rest = _parted(going, count)
                 finished.append(rest)
                 knobs = knobs.first(count)
-            take = self._again if problem.recompute else self.step
-            going = going._replace(fast=take(problem, going, knobs, index))
+            going = going._replace(fast=take(going, knobs, tf.constant(index)))
         return inner._replace(fast=_joined([going.fast, *reversed(finished)]))
 
-    def _again(self, problem: Problem, inner: Inner, knobs: Knobs, index: int) -> Any:
+    def _again(self, problem: Problem, inner: Inner, knobs: Knobs, index: Any) -> Any:
         """`step`, taken once more on the way back; no gradient goes through a support set."""
 
         def step(learnt: Any, given: Any) -> Any:

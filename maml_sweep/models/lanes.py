@@ -70,8 +70,20 @@ def dense(x: Any, weight: Any, bias: Any = None) -> Any:
     Returns:
       [lane, example, out].
     """
-    product = _product(tf.matmul, x, weight)
+    product = _product(_multiply, x, weight)
     return product if bias is None else product + tf.expand_dims(bias, 1)
+
+
+def _multiply(x: Any, weight: Any) -> Any:
+    """The product in each lane; a single column lies as a row, which is read twice as fast."""
+    _, inputs, outputs = weight.shape
+    if inputs == 1:
+        row = tf.reshape(x, [tf.shape(x)[0], 1, tf.shape(x)[1]])
+        return tf.matmul(row, weight, transpose_a=True)
+    if outputs == 1:
+        row = tf.matmul(tf.reshape(weight, [-1, 1, inputs]), x, transpose_b=True)
+        return tf.reshape(row, [tf.shape(x)[0], tf.shape(x)[1], 1])
+    return tf.matmul(x, weight)
 
 
 def fold_lanes(x: Any) -> Any:

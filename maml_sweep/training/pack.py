@@ -219,8 +219,11 @@ class Trainer:
         return [shard._replace(task=shard.task + np.int32(part.first)) for shard in lanes]
 
     def _blocks(self, runs: Sequence[Run], tasks: int) -> list[Judgement]:
-        """Ranges of tasks with no more lanes than a training step, hence no more memory."""
-        lanes = min(Iterations(runs).lanes, self._training.lanes)
+        """Ranges of tasks of no more memory than a training step takes.
+
+        A judged lane needs less than half of a trained one's: no way back, nothing to keep for it.
+        """
+        lanes = 2 * min(Iterations(runs).lanes, self._training.lanes)
         size = max(1, int(lanes // len(runs)))
         return [
             Judgement(runs, 0, len(runs), first, min(first + size, tasks))
