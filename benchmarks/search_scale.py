@@ -14,9 +14,12 @@ results already. `--stores` connections, each with a memory of its own, are shar
 workers: most of what one learns about was done by others, as on a cluster. CPU is that of this
 process and of the search alone; the clock also counts the database and whatever else runs here.
 
-*A server's load*: in real time, threads in place of workers; each reports a pack of 16 every ten
-seconds, prunes, tells and claims. CPU seconds are those of all the server's processes in /proc.
-Here parameters are drawn at random, as 200 samplers would not fit into this machine.
+*A server's load*: in real time, threads in place of workers; each reports a pack of 16 a turn,
+prunes, tells and claims. CPU seconds are those of all the server's processes in /proc. So many
+workers need more than a small machine has, as each reads what all the others report; `--turn` gives
+them longer turns, in which each reads just as much, and the server's CPU seconds a turn say what it
+would take at one every ten seconds. Here parameters are drawn at random, as 200 samplers would not
+fit into this machine.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ from maml_sweep.search import study as studies  # noqa: E402
 from maml_sweep.search.mirror import Mirror  # noqa: E402
 from maml_sweep.search.samplers import PerTrial  # noqa: E402
 
-TURN = 10.0  # seconds from one report of a pack to the next
+TURN = 10.0  # seconds from one report of a pack to the next, as a worker makes them
 PROCESSES = 2  # of the load
 SIZES = {100: 2, 1_000: 20, 10_000: 20}  # slots -> workers
 TPE = {
@@ -163,8 +166,10 @@ def _row(cells: Sequence[str]) -> str:
 # A server's load.
 
 
-def load(url: str, folder: Path, server: int, workers: int, seconds: float) -> dict[str, float]:
-    """CPU of a server while workers report in real time; `server` is its process."""
+def load(
+    url: str, folder: Path, server: int, workers: int, turn: float, seconds: float
+) -> dict[str, float]:
+    """CPU of a server, a process, while workers report, each once a turn of so many seconds."""
     name = f"load-{time.time_ns()}"
     studies.create(url, make_plan(synthetic(), name, 2 * PACK * workers), folder)
     context = multiprocessing.get_context("spawn")
@@ -172,7 +177,7 @@ def load(url: str, folder: Path, server: int, workers: int, seconds: float) -> d
     crews = [
         context.Process(
             target=_crew,
-            args=(url, name, folder, index, workers // PROCESSES, ready, out, seconds),
+            args=(url, name, folder, index, workers // PROCESSES, ready, out, turn, seconds),
             daemon=True,
         )
         for index in range(PROCESSES)
@@ -181,13 +186,14 @@ def load(url: str, folder: Path, server: int, workers: int, seconds: float) -> d
         crew.start()
     ready.wait()
     _write(url, name, synthetic(), 0)
-    time.sleep(1.5 * TURN)  # all have reported once
+    time.sleep(1.5 * turn)  # all have reported once
     before, begin = cpu_seconds(server), time.monotonic()
     time.sleep(seconds)
     used, wall = cpu_seconds(server) - before, time.monotonic() - begin
     done = [out.get(timeout=300) for _ in crews]
     return {
         "workers": workers,
+        "turn": turn,
         "cores": used / wall,
         "reports": sum(each["reports"] for each in done),
         "trials": sum(each["trials"] for each in done),
@@ -201,7 +207,9 @@ def load_lines(figures: Mapping[str, float]) -> str:
     return (
         f"{figures['workers']:.0f} workers, {figures['reports']:.1f} packs of {PACK} and "
         f"{figures['trials']:.1f} results a second (turns begin {figures['late']:.2f} s late): "
-        f"PostgreSQL uses {figures['cores']:.2f} of a core, the workers {figures['own']:.2f}"
+        f"PostgreSQL uses {figures['cores']:.2f} of a core, the workers {figures['own']:.2f}; "
+        f"with turns of {TURN:g} s in place of {figures['turn']:g} s, PostgreSQL "
+        f"{figures['cores'] * figures['turn'] / TURN:.2f}"
     )
 
 
@@ -213,8 +221,9 @@ def _analyze(connection: Any) -> None:
 
 
 def _crew(
-    url: str, name: str, folder: Path, crew: int, workers: int, ready: Any, out: Any, seconds: float
-) -> None:
+    url: str, name: str, folder: Path, crew: int, workers: int, ready: Any, out: Any,
+    turn: float, seconds: float,
+) -> None:  # fmt: skip
     """A process of the load: its workers are threads."""
     quiet()
     recording = synthetic()
@@ -229,7 +238,7 @@ def _crew(
     threads = [
         threading.Thread(
             target=_in_time,
-            args=(each, begin + TURN * index / workers, begin + 1.5 * TURN + seconds, lates),
+            args=(each, turn, begin + turn * index / workers, begin + 1.5 * turn + seconds, lates),
         )
         for index, each in enumerate(made)
     ]
@@ -246,13 +255,13 @@ def _crew(
     })  # fmt: skip
 
 
-def _in_time(worker: Worker, at: float, end: float, lates: list[float]) -> None:
-    """A worker's turns, one every `TURN` seconds."""
+def _in_time(worker: Worker, turn: float, at: float, end: float, lates: list[float]) -> None:
+    """A worker's turns, one every `turn` seconds."""
     while at < end:
         time.sleep(max(0.0, at - time.monotonic()))
         lates.append(time.monotonic() - at)
         worker.turn()
-        at += TURN
+        at += turn
 
 
 def cpu_seconds(postmaster: int) -> float:
@@ -304,11 +313,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--played", type=int, default=1000, help="slots; those before are written")
     parser.add_argument("--stores", type=int, default=10)
     parser.add_argument("--workers", type=int, default=200, help="of the load")
+    parser.add_argument("--turn", type=float, default=3 * TURN, help="seconds, of the load")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the load")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args(argv)
     if options.quick:
-        options.sizes, options.workers, options.seconds = [20, 60], 4, 2.0
+        options.sizes, options.workers, options.turn, options.seconds = [20, 60], 4, TURN, 2.0
     return options
 
 
@@ -339,8 +349,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 if options.only != "load":
                     costs("PostgreSQL", server.new_database(), folder, options)
                 if options.only != "postgres":
-                    seconds, workers = options.seconds, options.workers
-                    figures = load(server.new_database(), folder, server.pid, workers, seconds)
+                    chosen = options.workers, options.turn, options.seconds
+                    figures = load(server.new_database(), folder, server.pid, *chosen)
                     print(load_lines(figures), flush=True)
 
 
