@@ -21,7 +21,7 @@ class _LazyTensorFlow:
     def __getattr__(self, name: str) -> Any:
         if "tensorflow" not in sys.modules:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            with _quiet_stderr():
+            with _quiet_stderr(), _without_keras():
                 importlib.import_module("tensorflow")
             # It warns of retracing when several programs are built, which is what we do.
             sys.modules["tensorflow"].get_logger().setLevel("ERROR")
@@ -41,6 +41,24 @@ def _quiet_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def _without_keras() -> Iterator[None]:
+    """Has TensorFlow load without Keras, which takes as long again.
+
+    It loads Keras's optimizers for the formats that it saves models in, and goes on where there are
+    none. `tf.keras` and `import keras` load Keras when they are wanted.
+    """
+    wanted = "keras.src.optimizers"
+    if wanted in sys.modules:
+        yield
+        return
+    sys.modules[wanted] = None  # type: ignore[assignment]  # whoever imports it is told: not there
+    try:
+        yield
+    finally:
+        del sys.modules[wanted]
 
 
 tf: Any = _LazyTensorFlow()

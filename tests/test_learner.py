@@ -222,7 +222,9 @@ def test_the_same_numbers_in_a_fresh_process(sines: Learner, tmp_path: Path) -> 
         "assert 'numpy' not in sys.modules and 'tensorflow' not in sys.modules\n"
         "of = maml_sweep.load('w.npz')\n"
         "predict = of.adapt([[0.5], [1.0]], [[1.0], [2.0]])\n"
-        "print([*of.evaluate(tasks=9).tolist(), *predict([[0.1], [2.0]]).ravel().tolist()])"
+        "print([*of.evaluate(tasks=9).tolist(), *predict([[0.1], [2.0]]).ravel().tolist()])\n"
+        "assert 'tensorflow' in sys.modules and 'keras' not in sys.modules\n"
+        "sys.modules['tensorflow'].keras.optimizers.Adam"  # it is there when it is wanted
     )
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
