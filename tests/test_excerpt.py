@@ -128,3 +128,25 @@ def test_a_large_study_is_sampled_from_the_excerpt(
     again = samplers.build(TPE, 1, 150)
     small.sampler = again
     assert small.ask().suggest_float("x", 0, 1) == drawn
+
+
+@pytest.mark.usefixtures("small")
+def test_a_draw_chooses_once_and_the_next_one_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choosing takes longer the larger the study is; what was told since the last draw is seen."""
+    chosen: list[int] = []
+    choose = Excerpt._chosen
+
+    def counted(self: Excerpt, trials: list[FrozenTrial]) -> object:
+        chosen.append(len(trials))
+        return choose(self, trials)
+
+    monkeypatch.setattr(Excerpt, "_chosen", counted)
+    study = _study(150)
+    study.sampler = sampler = samplers.PerTrial({**TPE, "group": True}, seed=1)
+    for _ in range(2):
+        asked = study.ask()
+        asked.suggest_float("x", 0, 1)
+        asked.suggest_float("y", 0, 1)  # by itself, as no trial has it
+        study.tell(asked, 0.5)
+    assert chosen == [151, 152]
+    assert not sampler._seen and not sampler._samplers

@@ -34,7 +34,9 @@ Worth = tuple[float, ...]
 
 
 class Excerpt:
-    """A study for a sampler to look at; all but its trials is the study's own.
+    """A study for one draw of a sampler to look at; all but its trials is the study's own.
+
+    A sampler asks for the trials three times a draw; they are chosen once.
 
     Args:
       study: the whole.
@@ -44,6 +46,7 @@ class Excerpt:
     def __init__(self, study: optuna.Study, worths: dict[int, Worth]) -> None:
         self._study = study
         self._worths = worths
+        self._shown: list[FrozenTrial] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -60,8 +63,10 @@ class Excerpt:
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        shown = map(_standing, self._chosen(self._study._get_trials(deepcopy, None, use_cache)))
-        return [trial for trial in shown if states is None or trial.state in states]
+        if self._shown is None:
+            chosen = self._chosen(self._study._get_trials(deepcopy, None, use_cache))
+            self._shown = [_standing(trial) for trial in chosen]
+        return [trial for trial in self._shown if states is None or trial.state in states]
 
     def _chosen(self, trials: list[FrozenTrial]) -> Sequence[FrozenTrial]:
         if len(trials) <= BOUND:

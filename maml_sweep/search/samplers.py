@@ -146,6 +146,7 @@ class PerTrial(BaseSampler):
         self._seed = seed
         build(cfg_sampler, seed, 0)
         self._samplers: dict[int, BaseSampler] = {}
+        self._seen: dict[int, Excerpt] = {}
         self._worths: dict[int, Worth] = {}
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
@@ -153,11 +154,13 @@ class PerTrial(BaseSampler):
             self._samplers[trial.number] = build(self._cfg, self._seed, trial.number)
         return self._samplers[trial.number]
 
-    def _seen_by(self, sampler: BaseSampler, study: optuna.Study) -> optuna.Study:
+    def _seen_by(self, trial: FrozenTrial, study: optuna.Study) -> optuna.Study:
         """The study, or as much of it as a sampler needs that takes time for each trial."""
-        if isinstance(sampler, TPESampler):
-            return cast(optuna.Study, Excerpt(study, self._worths))
-        return study
+        if not isinstance(self._of(trial), TPESampler):
+            return study
+        if trial.number not in self._seen:
+            self._seen[trial.number] = Excerpt(study, self._worths)
+        return cast(optuna.Study, self._seen[trial.number])
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """See `optuna.samplers.BaseSampler`, here and below."""
@@ -167,15 +170,14 @@ class PerTrial(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The parameters drawn together."""
-        sampler = self._of(trial)
-        return sampler.infer_relative_search_space(self._seen_by(sampler, study), trial)
+        return self._of(trial).infer_relative_search_space(self._seen_by(trial, study), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draws them."""
-        sampler = self._of(trial)
-        return sampler.sample_relative(self._seen_by(sampler, study), trial, search_space)
+        seen = self._seen_by(trial, study)
+        return self._of(trial).sample_relative(seen, trial, search_space)
 
     def sample_independent(
         self,
@@ -185,9 +187,8 @@ class PerTrial(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draws one by itself."""
-        sampler = self._of(trial)
-        seen = self._seen_by(sampler, study)
-        return sampler.sample_independent(seen, trial, param_name, param_distribution)
+        seen = self._seen_by(trial, study)
+        return self._of(trial).sample_independent(seen, trial, param_name, param_distribution)
 
     def after_trial(
         self,
@@ -199,3 +200,4 @@ class PerTrial(BaseSampler):
         """Lets the trial's sampler take its notes, then forgets it."""
         self._of(trial).after_trial(study, trial, state, values)
         del self._samplers[trial.number]
+        self._seen.pop(trial.number, None)
