@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from maml_sweep.search import excerpt, samplers
-from maml_sweep.search.excerpt import Excerpt
+from maml_sweep.search.excerpt import Excerpt, Ranks, worth
 
 X: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
 TPE = {"_target_": "optuna.samplers.TPESampler", "multivariate": True, "n_startup_trials": 4}
@@ -61,7 +61,7 @@ def test_a_running_trial_counts_as_if_it_ended_where_it_stands() -> None:
     for curve in curves:
         study.add_trial(create_trial(state=TrialState.RUNNING, intermediate_values=curve))
     study.add_trial(create_trial(value=1.0))
-    seen = Excerpt(study, {})
+    seen = Excerpt(study, Ranks())
     assert [trial.values for trial in seen.get_trials()] == [[2.0], None, None, [1.0]]
     assert _numbers(seen.get_trials(states=(TrialState.COMPLETE,))) == [0, 3]
     assert _numbers(seen.get_trials(states=RUNS)) == [1, 2]
@@ -73,10 +73,10 @@ def test_a_running_trial_counts_as_if_it_ended_where_it_stands() -> None:
 def test_a_small_study_is_seen_whole() -> None:
     study = _study(60)
     finished = (TrialState.COMPLETE, TrialState.PRUNED)
-    seen = [trial for trial in Excerpt(study, {}).get_trials() if trial.number % 3 < 2]
+    seen = [trial for trial in Excerpt(study, Ranks()).get_trials() if trial.number % 3 < 2]
     assert seen == study.get_trials(states=finished)
-    assert len(Excerpt(study, {}).get_trials()) == 60
-    assert Excerpt(study, {}).direction == study.direction
+    assert len(Excerpt(study, Ranks()).get_trials()) == 60
+    assert Excerpt(study, Ranks()).direction == study.direction
 
 
 @pytest.mark.usefixtures("small")
@@ -84,13 +84,13 @@ def test_a_small_study_is_seen_whole() -> None:
 def test_the_best_of_a_large_study_are_those_that_tpe_would_find(direction: str) -> None:
     study = _study(150, direction)
     results = (TrialState.COMPLETE, TrialState.PRUNED)
-    seen = [t for t in Excerpt(study, {}).get_trials(states=results) if t.number % 3 < 2]
+    seen = [t for t in Excerpt(study, Ranks()).get_trials(states=results) if t.number % 3 < 2]
     assert len(seen) == 40 and _numbers(seen) == sorted(_numbers(seen))
     for n_below in (1, 12):
         best, _ = _split_trials(study, study.get_trials(states=results), n_below)
         among_seen, _ = _split_trials(study, seen, n_below)
         assert _numbers(among_seen) == _numbers(best)
-    running = [trial for trial in Excerpt(study, {}).get_trials() if trial.number % 3 == 2]
+    running = [trial for trial in Excerpt(study, Ranks()).get_trials() if trial.number % 3 == 2]
     assert _numbers(running) == [137, 140, 143, 146, 149]  # the last five
 
 
@@ -99,7 +99,7 @@ def test_worse_trials_are_ranked_as_tpe_ranks_them() -> None:
     """All of the ranking, with room for none but the best: pruned and diverged ones too."""
     study = _study(150)
     results = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-    ranked = sorted(results, key=Excerpt(study, {})._worth)
+    ranked = sorted(results, key=lambda trial: worth(trial, 1))
     for n_below in range(1, len(results)):
         below, _ = _split_trials(study, results, n_below)
         assert _numbers(below) == sorted(_numbers(ranked[:n_below]))
@@ -108,7 +108,9 @@ def test_worse_trials_are_ranked_as_tpe_ranks_them() -> None:
 @pytest.mark.usefixtures("small")
 def test_the_sample_is_spread_over_the_study() -> None:
     study = _study(300)
-    numbers = [number for number in _numbers(Excerpt(study, {}).get_trials()) if number % 3 < 2]
+    numbers = [
+        number for number in _numbers(Excerpt(study, Ranks()).get_trials()) if number % 3 < 2
+    ]
     assert max(np.diff([0, *numbers, 300])) < 60
 
 
@@ -120,8 +122,7 @@ def test_a_large_study_is_sampled_from_the_excerpt(
     study = _study(150)
     study.sampler = samplers.PerTrial(TPE, seed=1)
     drawn = study.ask().suggest_float("x", 0, 1)
-    known: dict[int, excerpt.Worth] = {}
-    less = Excerpt(study, known).get_trials()
+    less = Excerpt(study, Ranks()).get_trials()
     monkeypatch.setattr(excerpt, "BOUND", 10_000)
     small = optuna.create_study()
     small.add_trials([trial for trial in less if trial.number < 150])

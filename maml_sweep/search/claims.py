@@ -33,7 +33,7 @@ from maml_sweep.search.slots import (
     RESULTS,
     Attempts,
     Counts,
-    attempts_at,
+    Index,
     by_slot,
     failures,
     reported,
@@ -69,6 +69,7 @@ class Claims:
         self.worker = worker
         self._study = study
         self._storage = study._storage  # waiting trials can be told FAIL through it alone
+        self._index = Index()
         self._max_retries = plan.max_retries
         self._folder = folder
         self._lease_seconds = lease_seconds
@@ -147,10 +148,10 @@ class Claims:
 
     def _attempts(self, slot: int) -> Attempts:
         """A slot's trials; where others may be at it too, as they are this moment."""
-        attempts = attempts_at(self._trials(), slot)
+        attempts = self._index.attempts(self._trials(), slot)
         if len(attempts) > 1:
             storage.expire(self._study)
-            attempts = attempts_at(self._trials(), slot)
+            attempts = self._index.attempts(self._trials(), slot)
         return attempts
 
     def _survivor(self, attempts: Attempts) -> int | None:

@@ -15,8 +15,8 @@ parameters are then drawn at random, as in a young study.
 from __future__ import annotations
 
 import copy
-import heapq
 import math
+from bisect import insort
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -33,6 +33,41 @@ RUNNING = 250
 Worth = tuple[float, ...]
 
 
+class Ranks:
+    """A study's results in TPE's order, the best first: kept, and added to as it grows."""
+
+    def __init__(self) -> None:
+        self._ranked: list[tuple[Worth, int]] = []
+        self._known: set[int] = set()
+
+    def best(self, results: Sequence[FrozenTrial], better: float, count: int) -> set[int]:
+        """The numbers of the best.
+
+        Args:
+          results: all trials with a result; who has one keeps it.
+          better: 1 if less is better, else -1.
+          count: how many.
+        """
+        for trial in results:
+            if trial.number not in self._known:
+                self._known.add(trial.number)
+                insort(self._ranked, (worth(trial, better), trial.number))
+        return {number for _, number in self._ranked[:count]}
+
+
+def worth(trial: FrozenTrial, better: float) -> Worth:
+    """TPE's order, less first: COMPLETE by value, PRUNED by step and value, infeasible ones."""
+    violation = sum(each for each in trial.constraints.values() if each > 0)
+    if violation > 0:
+        return (2.0, violation)
+    if trial.state == TrialState.COMPLETE and trial.value is not None:
+        return (0.0, better * trial.value)
+    if not trial.intermediate_values:
+        return (1.0, 1.0, 0.0)
+    step, value = max(trial.intermediate_values.items())
+    return (1.0, -step, math.inf if math.isnan(value) else better * value)
+
+
 class Excerpt:
     """A study for one draw of a sampler to look at; all but its trials is the study's own.
 
@@ -40,12 +75,12 @@ class Excerpt:
 
     Args:
       study: the whole.
-      worths: number of a finished trial -> its rank; filled here, kept by the caller.
+      ranks: of its results; filled here, kept by the caller.
     """
 
-    def __init__(self, study: optuna.Study, worths: dict[int, Worth]) -> None:
+    def __init__(self, study: optuna.Study, ranks: Ranks) -> None:
         self._study = study
-        self._worths = worths
+        self._ranks = ranks
         self._shown: list[FrozenTrial] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -79,28 +114,11 @@ class Excerpt:
     def _results(self, trials: list[FrozenTrial]) -> Sequence[FrozenTrial]:
         if len(trials) <= BOUND:
             return trials
-        best = heapq.nsmallest(BEST, trials, key=self._worth)
-        taken = {trial.number for trial in best}
+        taken = self._ranks.best(trials, sign(self._study), BEST)
+        best = [trial for trial in trials if trial.number in taken]
         rest = [trial for trial in trials if trial.number not in taken]
         room = BOUND - len(best)
         return [*best, *(rest[index * len(rest) // room] for index in range(room))]
-
-    def _worth(self, trial: FrozenTrial) -> Worth:
-        """TPE's order, less first: COMPLETE by value, PRUNED by step and value, infeasible ones."""
-        if trial.number not in self._worths:
-            self._worths[trial.number] = self._rank(trial)
-        return self._worths[trial.number]
-
-    def _rank(self, trial: FrozenTrial) -> Worth:
-        violation = sum(each for each in trial.constraints.values() if each > 0)
-        if violation > 0:
-            return (2.0, violation)
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            return (0.0, sign(self._study) * trial.value)
-        if not trial.intermediate_values:
-            return (1.0, 1.0, 0.0)
-        step, value = max(trial.intermediate_values.items())
-        return (1.0, -step, math.inf if math.isnan(value) else sign(self._study) * value)
 
 
 def _standing(trial: FrozenTrial) -> FrozenTrial:

@@ -35,7 +35,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from maml_sweep.errors import InputError
-from maml_sweep.search.excerpt import Excerpt, Worth
+from maml_sweep.search.excerpt import Excerpt, Ranks
 from maml_sweep.streams import derive_seed
 
 
@@ -147,7 +147,7 @@ class PerTrial(BaseSampler):
         build(cfg_sampler, seed, 0)
         self._samplers: dict[int, BaseSampler] = {}
         self._seen: dict[int, Excerpt] = {}
-        self._worths: dict[int, Worth] = {}
+        self._ranks = Ranks()
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
         if trial.number not in self._samplers:
@@ -159,7 +159,7 @@ class PerTrial(BaseSampler):
         if not isinstance(self._of(trial), TPESampler):
             return study
         if trial.number not in self._seen:
-            self._seen[trial.number] = Excerpt(study, self._worths)
+            self._seen[trial.number] = Excerpt(study, self._ranks)
         return cast(optuna.Study, self._seen[trial.number])
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:

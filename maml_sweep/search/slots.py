@@ -32,9 +32,25 @@ def by_slot(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
     return slots
 
 
-def attempts_at(trials: Sequence[FrozenTrial], slot: int) -> list[FrozenTrial]:
-    """The trials of one slot, in the order of their numbers."""
-    return [trial for trial in trials if trial.user_attrs.get("slot") == slot]
+class Index:
+    """Which trials are attempts at which slot: a trial has its slot from its making, for good."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, list[int]] = {}
+        self._seen = 0
+
+    def attempts(self, trials: Sequence[FrozenTrial], slot: int) -> list[FrozenTrial]:
+        """The trials of one slot, in the order of their numbers.
+
+        Args:
+          trials: all of the study, in that order; looked through once.
+          slot: whose.
+        """
+        for trial in trials[self._seen :]:
+            if "slot" in trial.user_attrs:
+                self._numbers.setdefault(trial.user_attrs["slot"], []).append(trial.number)
+        self._seen = len(trials)
+        return [trials[number] for number in self._numbers.get(slot, [])]
 
 
 @dataclass(frozen=True)
