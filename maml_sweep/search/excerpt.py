@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from maml_sweep.search.pack_pruner import sign
 from maml_sweep.search.slots import RESULTS
 
-BOUND = 1000
+BOUND = 500
 BEST = 100
 RUNNING = 250
 
