@@ -67,6 +67,22 @@ def test_an_empty_queue_yields_none_and_leaves_no_trial(tmp_path: Path) -> None:
     assert len(study.trials) == 1
 
 
+def test_workers_that_live_share_what_waits(tmp_path: Path) -> None:
+    study = fake.in_memory(fake.plan(n_trials=6))
+    one, two = (fake.claims(study, tmp_path, name) for name in ("w", "v"))
+    assert fake.take(one) is not None
+    assert one.share() == 5  # nobody else has signed on
+    two.renew()
+    assert (one.share(), two.share()) == (3, 3)
+    assert fake.take(two) is not None
+    assert one.share() == 2
+    two.retire()
+    assert one.share() == 4
+    while one.claim() is not None:
+        pass
+    assert one.share() == 1  # so that it looks for what comes back
+
+
 def test_known_results_counts_results_at_the_first_ask(tmp_path: Path) -> None:
     study = fake.in_memory(fake.plan())
     claims = fake.claims(study, tmp_path)

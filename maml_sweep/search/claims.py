@@ -332,6 +332,18 @@ class Claims:
         far = {each: known[each].beat for each in holders if not known[each].is_near}
         return {each for each, beat in far.items() if self._beats.setdefault(each, beat) == beat}
 
+    def share(self) -> int:
+        """This worker's part of the slots that wait, rounded up, and at least one.
+
+        Who takes no more of the last ones leaves as much to do for the others that live.
+        """
+        waiting = sum(trial.state == TrialState.WAITING for trial in self._trials())
+        now = storage.now(self._study)
+        known = leases(self._study.user_attrs)
+        others = [each for name, each in known.items() if name != self.worker]
+        live = 1 + sum(not each.lapsed(now) for each in others)
+        return max(1, -(-waiting // live))
+
     def counts(self) -> Counts:
         """How many slots are in which state."""
         return tally(self._trials(), self._max_retries)

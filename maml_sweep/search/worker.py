@@ -186,7 +186,9 @@ class Worker:
             log.info("study.timeout=%s s is over", self.config.study.timeout)
             self.hand_back()
             return False
-        while len(self.turns.in_flight) < self.size:
+        held = len(self.turns.in_flight)
+        most = held + (self.claims.share() if held < self.size else 0)
+        while len(self.turns.in_flight) < min(self.size, most):  # a dry run may change the size
             self.interruption.check()
             asked = self.claims.claim()
             if asked is None and self.claims.reap():
