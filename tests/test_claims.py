@@ -71,16 +71,19 @@ def test_workers_that_live_share_what_waits(tmp_path: Path) -> None:
     study = fake.in_memory(fake.plan(n_trials=6))
     one, two = (fake.claims(study, tmp_path, name) for name in ("w", "v"))
     assert fake.take(one) is not None
-    assert one.share() == 5  # nobody else has signed on
+    assert one.share(busy=False) == 5  # nobody else has signed on
     two.renew()
-    assert (one.share(), two.share()) == (3, 3)
+    assert (one.share(busy=False), two.share(busy=True)) == (3, 2)
     assert fake.take(two) is not None
-    assert one.share() == 2
+    assert one.share(busy=False) == one.share(busy=True) == 2
     two.retire()
-    assert one.share() == 4
-    while one.claim() is not None:
-        pass
-    assert one.share() == 1  # so that it looks for what comes back
+    assert one.share(busy=True) == 4
+    for _ in range(3):
+        fake.take(one)
+    two.renew()
+    assert (one.share(busy=True), two.share(busy=False)) == (0, 1)
+    fake.take(two)
+    assert one.share(busy=True) == 1  # so that it looks for what may be taken back
 
 
 def test_known_results_counts_results_at_the_first_ask(tmp_path: Path) -> None:

@@ -332,17 +332,22 @@ class Claims:
         far = {each: known[each].beat for each in holders if not known[each].is_near}
         return {each for each, beat in far.items() if self._beats.setdefault(each, beat) == beat}
 
-    def share(self) -> int:
-        """This worker's part of the slots that wait, rounded up, and at least one.
+    def share(self, *, busy: bool) -> int:
+        """How many of the slots that wait this worker may take: its part among those that live.
 
-        Who takes no more of the last ones leaves as much to do for the others that live.
+        So the last ones are not trained by one worker while the others have nothing to do. At least
+        one where none waits: who tries, finds out whether any can be taken back.
+
+        Args:
+          busy: whether it trains others; the part is rounded down then, else up.
         """
         waiting = sum(trial.state == TrialState.WAITING for trial in self._trials())
         now = storage.now(self._study)
         known = leases(self._study.user_attrs)
         others = [each for name, each in known.items() if name != self.worker]
         live = 1 + sum(not each.lapsed(now) for each in others)
-        return max(1, -(-waiting // live))
+        part = waiting // live if busy else -(-waiting // live)
+        return part if waiting else 1
 
     def counts(self) -> Counts:
         """How many slots are in which state."""

@@ -187,7 +187,7 @@ class Worker:
             self.hand_back()
             return False
         held = len(self.turns.in_flight)
-        most = held + (self.claims.share() if held < self.size else 0)
+        most = held + (self.claims.share(busy=held > 0) if held < self.size else 0)
         while len(self.turns.in_flight) < min(self.size, most):  # a dry run may change the size
             self.interruption.check()
             asked = self.claims.claim()
