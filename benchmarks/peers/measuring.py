@@ -62,6 +62,8 @@ def packs(text: str) -> list[int]:
 def rate(advance: Advance, seconds: float, ready: Callable[[], None] = lambda: None) -> Rate:
     """Times a loop for about some seconds, after a first call and a warm-up.
 
+    Of steps that take longer than that, one is timed.
+
     Args:
       advance: trains; its first call may compile.
       seconds: of all timed calls together.
@@ -76,7 +78,7 @@ def rate(advance: Advance, seconds: float, ready: Callable[[], None] = lambda: N
             break
     ready()
     found: list[float] = []
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if once < seconds else 1):
         steps, begin = 0, time.perf_counter()
         while not steps or time.perf_counter() - begin < seconds / ROUNDS:
             advance(count)
