@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from maml_sweep.errors import InputError
 from maml_sweep.search import storage
-from maml_sweep.search.lease import PREFIX, Lease, leases
+from maml_sweep.search.lease import PREFIX, Lease, leases, live_workers
 from maml_sweep.search.slots import (
     ACTIVE,
     RESULTS,
@@ -234,7 +234,7 @@ class Claims:
         """Tells a running trial FAIL and queues its slot again, unless that was tried too often."""
         slot = self._trials()[number].user_attrs["slot"]
         if self._drop(self._trials()[number], reason, blame):
-            self._requeue(by_slot(self._trials())[slot])
+            self._requeue(self._index.attempts(self._trials(), slot))
 
     def _drop(self, trial: FrozenTrial, reason: str, blame: int = 0) -> bool:
         """Tells an unfinished trial FAIL; False if somebody else finished it first."""
@@ -273,9 +273,8 @@ class Claims:
 
     def _reap(self) -> int:
         now = storage.now(self._study)
-        known = leases(self._study.user_attrs)
-        live = {worker for worker, lease in known.items() if not lease.lapsed(now)}
-        live.add(self.worker)
+        attrs = self._study.user_attrs
+        known, live = leases(attrs), live_workers(attrs, now) | {self.worker}
         taken = [
             trial
             for trial in self._trials()
@@ -342,12 +341,11 @@ class Claims:
           busy: whether it trains others; the part is rounded down then, else up.
         """
         waiting = sum(trial.state == TrialState.WAITING for trial in self._trials())
+        if not waiting:
+            return 1
         now = storage.now(self._study)
-        known = leases(self._study.user_attrs)
-        others = [each for name, each in known.items() if name != self.worker]
-        live = 1 + sum(not each.lapsed(now) for each in others)
-        part = waiting // live if busy else -(-waiting // live)
-        return part if waiting else 1
+        live = len(live_workers(self._study.user_attrs, now) | {self.worker})
+        return waiting // live if busy else -(-waiting // live)
 
     def counts(self) -> Counts:
         """How many slots are in which state."""

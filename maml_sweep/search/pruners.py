@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, NopPruner
+from optuna.pruners import BasePruner
 
 from maml_sweep.errors import InputError
 from maml_sweep.search.pack_pruner import PackPruner, Report, best_first
@@ -34,14 +34,12 @@ class StockPruner(PackPruner):
 
     def decide(self, study: optuna.Study, reports: Sequence[Report]) -> set[int]:
         """See `PackPruner.decide`."""
-        stop: set[int] = set()
-        if isinstance(self.stock, NopPruner):
-            return stop
-        for report in best_first(study, reports):
-            trial = study.get_trials(deepcopy=False)[report.number]  # afresh: pruners take notes
-            if self.stock.prune(study, trial):
-                stop.add(report.number)
-        return stop
+        trials = study.get_trials(deepcopy=False)  # a pruner takes notes on whom it is asked of
+        return {
+            report.number
+            for report in best_first(study, reports)
+            if self.stock.prune(study, trials[report.number])
+        }
 
 
 def build(pruner: Any) -> PackPruner:
