@@ -71,6 +71,34 @@ def normed(
     return x, (tf.reshape(mean, shape), tf.reshape(variance, shape))
 
 
+def normed_images(
+    x: Any, params: Sequence[Any], given: Sequence[Any] | None, *, stride: int = 1
+) -> tuple[Any, Any, tuple[Any, Any]]:
+    """`normed` for a network's first layer, where few channels come in and many go out.
+
+    The statistics are those of small patches, so the norm can go into the kernel, and its shift may
+    wait until pooling has left fewer pixels: nothing is done to each pixel besides the product.
+
+    Args:
+      x: [lane, example, height, width, in].
+      params: kernel [lane, size, size, in, out], scale and offset [lane, out].
+      given: (mean, variance) to normalise with, each [lane, out]; None: those of the batch.
+      stride: of the convolution.
+
+    Returns:
+      [lane, example, high, wide, out] short of a shift; the shift [lane, out]; and the batch's
+      (mean, variance), each [lane, out].
+    """
+    kernel, scale, offset = params
+    _, rows, columns, _, outputs = kernel.shape
+    patches = lanes.patches(x, rows, columns, stride)
+    statistics = patches.statistics(kernel)
+    mean, variance = given or statistics
+    slope = scale * tf.math.rsqrt(variance + lanes.EPSILON)
+    y = patches.convolved(kernel * tf.reshape(slope, [-1, 1, 1, 1, outputs]))
+    return y, offset - mean * slope, statistics
+
+
 def halved(x: Any) -> Any:
     """2x2 max-pooling that rounds down; an axis of one pixel stays as it is."""
     window = [min(2, extent) for extent in x.shape[1:3]]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from typing import Any, NamedTuple
 
 from maml_sweep.backend import tf
@@ -154,48 +154,72 @@ def convolution(x: Any, kernel: Any, stride: int, padding: str = "SAME") -> Any:
 
 def _patch_convolution(x: Any, kernel: Any, stride: int, padding: str = "SAME") -> Any:
     """`convolution` as a matrix product of patches: any float type, any device."""
-    _, rows, columns, inputs, outputs = kernel.shape
-    lanes = unfold_lanes(x, inputs)
-    _, _, height, width, _ = lanes.shape
-    pixels = tf.reshape(lanes, [-1, height, width, inputs])
-    patches = _patches(pixels, rows, columns, stride, padding)
-    _, high, wide, depth = patches.shape
-    count = tf.shape(kernel)[0]
-    patches = tf.reshape(patches, [count, -1, depth])
-    product = _product(tf.matmul, patches, tf.reshape(kernel, [count, depth, outputs]))
-    return fold_lanes(tf.reshape(product, [count, tf.shape(x)[0], high, wide, outputs]))
+    _, rows, columns, inputs, _ = kernel.shape
+    seen = patches(unfold_lanes(x, inputs), rows, columns, stride, padding)
+    return fold_lanes(seen.convolved(kernel))
 
 
-def _patches(x: Any, rows: int, columns: int, stride: int, padding: str) -> Any:
-    """What each output pixel of a convolution sees.
+class Patches(NamedTuple):
+    """What each output pixel of a convolution sees, a column a pixel."""
+
+    columns: Any  # [lane, rows * columns * channel, example * high * wide]
+    shape: tuple[Any, int, int]  # example, high, wide
+
+    def convolved(self, kernel: Any) -> Any:
+        """The convolution by [lane, rows, columns, in, out]: [lane, example, high, wide, out]."""
+        weight = self._weight(kernel)
+        product = _product(partial(tf.matmul, transpose_a=True), self.columns, weight)
+        return tf.reshape(product, [-1, *self.shape, kernel.shape[-1]])
+
+    def statistics(self, kernel: Any) -> tuple[Any, Any]:
+        """Mean and variance over the pixels of each channel of `convolved`: [lane, out] each.
+
+        Of the patches' own mean and covariance, which is far less work where patches are small:
+        no output pixel is looked at.
+        """
+        weight = self._weight(kernel)
+        centre = tf.reduce_mean(self.columns, axis=2, keepdims=True)
+        apart = self.columns - centre
+        count = tf.cast(tf.shape(apart)[2], apart.dtype)
+        covariance = tf.matmul(apart, apart, transpose_b=True) / count
+        mean = tf.reduce_sum(centre * weight, axis=1)
+        return mean, tf.reduce_sum(weight * tf.matmul(covariance, weight), axis=1)
+
+    def _weight(self, kernel: Any) -> Any:
+        """The kernel as a matrix: [lane, rows * columns * in, out]."""
+        return tf.reshape(kernel, [-1, self.columns.shape[1], kernel.shape[-1]])
+
+
+def patches(x: Any, rows: int, columns: int, stride: int, padding: str = "SAME") -> Patches:
+    """Takes images apart for a convolution.
 
     By shifted views: `tf.image.extract_patches` gives the same, but its gradient takes seconds to
     trace.
 
     Args:
-      x: [example, height, width, channel].
+      x: [lane, example, height, width, channel].
       rows: of the kernel.
       columns: of the kernel.
       stride: of both axes.
       padding: "SAME" or "VALID".
-
-    Returns:
-      [example, high, wide, rows * columns * channel].
     """
-    (_, height, width, _) = x.shape
+    _, _, height, width, channels = x.shape
     lost = (0, 0) if padding == "SAME" else (rows - 1, columns - 1)
     high, wide = -(-(height - lost[0]) // stride), -(-(width - lost[1]) // stride)
     spare_rows = max((high - 1) * stride + rows - height, 0)
     spare_columns = max((wide - 1) * stride + columns - width, 0)
     above, left = spare_rows // 2, spare_columns // 2
-    x = tf.pad(x, [[0, 0], [above, spare_rows - above], [left, spare_columns - left], [0, 0]])
+    x = tf.transpose(x, [0, 4, 1, 2, 3])  # so that a view is copied by rows of pixels
+    x = tf.pad(x, [*[[0, 0]] * 3, [above, spare_rows - above], [left, spare_columns - left]])
     bottom, right = (high - 1) * stride + 1, (wide - 1) * stride + 1
     views = [
-        x[:, row : row + bottom : stride, column : column + right : stride]
+        x[..., row : row + bottom : stride, column : column + right : stride]
         for row in range(rows)
         for column in range(columns)
     ]
-    return tf.concat(views, axis=3)
+    examples = tf.shape(x)[2]
+    pixels = [-1, rows * columns * channels, examples * high * wide]
+    return Patches(tf.reshape(tf.stack(views, axis=1), pixels), (examples, high, wide))
 
 
 def max_pool(x: Any, rows: int, columns: int) -> Any:

@@ -123,22 +123,42 @@ class Conv4(Model):
         self, params: Sequence[Any], x: Any, statistics: Statistics | None = None
     ) -> tuple[Any, Statistics]:
         """See `Model.features`."""
-        x = lanes.fold_lanes(x)
-        found = []
-        for block in range(self.BLOCKS):
+        given = statistics or [None] * self.BLOCKS
+        stride = 2 if self.stride else 1
+        x, own = self._first(params[:3], x, given[0], stride)
+        found = [own]
+        for block in range(1, self.BLOCKS):
             x, own = blocks.normed(
                 x,
                 params[3 * block : 3 * block + 3],
-                statistics[block] if statistics else None,
-                stride=2 if self.stride else 1,
+                given[block],
+                stride=stride,
                 fused=not self.support_statistics,
             )
             found.append(own)
-            x = tf.nn.relu(x)
-            if not self.stride:
-                x = blocks.halved(x)
+            x = tf.nn.relu(self._pooled(x))
         x = lanes.unfold_lanes(x, self.filters)
         return tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], self.width]), found
+
+    def _first(
+        self, params: Sequence[Any], x: Any, given: Any, stride: int
+    ) -> tuple[Any, tuple[Any, Any]]:
+        """The first block: images [lane, example, ...] to folded lanes, and its statistics."""
+        x, shift, own = blocks.normed_images(x, params, given, stride=stride)
+        _, _, high, wide, _ = x.shape
+        count, examples = tf.shape(x)[0], tf.shape(x)[1]
+        x = self._pooled(tf.reshape(x, [-1, high, wide, self.filters]))
+        _, high, wide, _ = x.shape
+        x = tf.reshape(x, [count, examples, high, wide, self.filters])
+        x = tf.nn.relu(x + tf.reshape(shift, [-1, 1, 1, 1, self.filters]))
+        return lanes.fold_lanes(x), own
+
+    def _pooled(self, x: Any) -> Any:
+        """Halved where strides have not; before the ReLU, which then has a quarter of the pixels.
+
+        The ReLU of the largest is the largest ReLU.
+        """
+        return x if self.stride else blocks.halved(x)
 
 
 class Linear(Model):

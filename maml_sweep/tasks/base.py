@@ -118,8 +118,11 @@ class Classification(Task):
 
     def loss(self, outputs: Any, y: Any) -> Any:
         """Mean cross-entropy of softmax(outputs): [lane, example, class], int [lane, example]."""
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=outputs)
-        return tf.reduce_mean(losses, axis=1)
+        # Of matrices: for more axes TensorFlow adds an assertion, and functions that may fail are
+        # run one behind another.
+        logits, labels = tf.reshape(outputs, [-1, outputs.shape[-1]]), tf.reshape(y, [-1])
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return tf.reduce_mean(tf.reshape(losses, tf.shape(y)), axis=1)
 
     def score(self, outputs: Any, y: Any) -> Any:
         """Share of examples whose largest output is their label, of each lane."""

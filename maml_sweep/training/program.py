@@ -24,6 +24,7 @@ from maml_sweep.training import optimizers
 from maml_sweep.training.lanes import Lanes
 from maml_sweep.training.layout import Layout
 from maml_sweep.training.optimizers import State
+from maml_sweep.training.portions import in_portions, portion_size
 from maml_sweep.training.settings import PRECISIONS
 from maml_sweep.training.signatures import Progress, Signatures, Trials
 
@@ -69,6 +70,7 @@ class Program:
         self.max_loss = max_loss
         self.shards = shards
         self.compiled = compiled
+        self.portion = None if compiled else portion_size(task, problem, self.dtype)
         self.layout = Layout(algorithm.parameters(problem, bound))
         names = tuple(algorithm.knobs)
         self._signatures = signatures = Signatures(
@@ -243,15 +245,30 @@ class Program:
 
     def _lane_gradient(self, theta: Any, knobs: Knobs, lanes: Any) -> tuple[Any, Any]:
         """One shard's share of the meta-gradient and the loss of every place."""
-        owner, task, weight, live = lanes
+        *columns, live = lanes
         places = tf.shape(theta)[0]
-        meta, keys, knobs = self._lanes(theta, knobs, owner, task)
-        episode = self.task.episodes("train", keys, self.dtype)
-        gradients, loss = self.algorithm.gradient(
-            self.problem, meta, episode, knobs, self._going(live), weight
-        )
-        sums = [self._sum(each, owner, places) for each in (*gradients, loss)]
+
+        def compute(owner: Any, task: Any, weight: Any, live: Any) -> Sequence[Any]:
+            meta, keys, knobs_of = self._lanes(theta, knobs, owner, task)
+            episode = self.task.episodes("train", keys, self.dtype)
+            gradients, loss = self.algorithm.gradient(
+                self.problem, meta, episode, knobs_of, self._going(live), weight
+            )
+            return *gradients, loss
+
+        shapes = [*(parameter.shape for parameter in self.layout.parameters), ()]
+        found = self._in_portions(compute, columns, live, shapes)
+        sums = [self._sum(each, columns[0], places) for each in found]
         return self.layout.join(sums[:-1]), sums[-1]
+
+    def _in_portions(
+        self, compute: Any, columns: Sequence[Any], live: Any, shapes: Sequence[Sequence[int]]
+    ) -> Sequence[Any]:
+        """`compute(*columns, live)`; its results are [lane, *shape] each."""
+        if self.portion is None:
+            return tuple(compute(*columns, live))
+        results = [tf.TensorSpec([None, *shape], self.dtype) for shape in shapes]
+        return in_portions(compute, columns, live, self.portion, results)
 
     def _sum(self, values: Any, owner: Any, places: Any) -> Any:
         """Sums lanes [lane, ...] to their places [place, ...]; owners ascend and leave none out.
@@ -300,14 +317,20 @@ class Program:
     def _lane_scores(
         self, theta: Any, knobs: Knobs, lanes: Any, split: Split, curve: bool, judged: Measure
     ) -> Any:
-        owner, task, live = lanes
-        meta, keys, knobs = self._lanes(theta, knobs, owner, task)
-        support, query = self.task.episodes(split, keys, self.dtype)[:2]
-        start = self.algorithm.start(self.problem, meta, support, knobs, training=False)
-        if curve:
-            return self._curve(start, query, knobs, judged)
-        inner = self.algorithm.follow(self.problem, start, knobs, self._live(live))
-        return self._score(inner, query, knobs, judged)
+        *columns, live = lanes
+
+        def compute(owner: Any, task: Any, live: Any) -> Sequence[Any]:
+            meta, keys, knobs_of = self._lanes(theta, knobs, owner, task)
+            support, query = self.task.episodes(split, keys, self.dtype)[:2]
+            start = self.algorithm.start(self.problem, meta, support, knobs_of, training=False)
+            if curve:
+                return [tf.transpose(self._curve(start, query, knobs_of, judged))]
+            inner = self.algorithm.follow(self.problem, start, knobs_of, self._live(live))
+            return [self._score(inner, query, knobs_of, judged)]
+
+        shape = [2 * self.eval_bound + 1] if curve else []
+        (scores,) = self._in_portions(compute, columns, live, [shape])
+        return tf.transpose(scores)
 
     def _score(self, inner: Inner, query: Examples, knobs: Knobs, judged: Measure) -> Any:
         """The metric of every lane: float [lane]."""
