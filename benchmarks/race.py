@@ -17,10 +17,9 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.rounds import Failed, Figure, Found
+from benchmarks.rounds import SLOW, Failed, Figure, Found
 from benchmarks.verdicts import estimated, lines, number
 
-SLOW = 300.0  # seconds
 TASKS = 25  # with which a training loop's step time is measured
 BEST = "best"
 

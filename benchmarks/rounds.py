@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from maml_sweep.errors import InputError
 
 TRIES = 2  # failures in one run before a contestant is left out of its other rounds
+SLOW = 300.0  # seconds; a contestant that takes longer runs in full once
 
 Say = Callable[[str], None]
 

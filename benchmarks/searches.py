@@ -12,7 +12,6 @@ from datetime import datetime
 
 from benchmarks.contestants import Peer, detail, own_versions
 from benchmarks.race import (
-    SLOW,
     Gauge,
     Trials,
     meetings,
@@ -22,7 +21,7 @@ from benchmarks.race import (
     sooner,
     stretched,
 )
-from benchmarks.rounds import Contestant, Failed, Figure, Turn
+from benchmarks.rounds import SLOW, Contestant, Failed, Figure, Turn
 from benchmarks.sweeps import ROOT, Sweep, swept
 from benchmarks.throughput import LOOP
 from benchmarks.verdicts import Contest, Limit, Ratio

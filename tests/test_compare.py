@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import compare, race, searches
-from benchmarks.contestants import loop_figure, said_by, sweep_figure
+from benchmarks.contestants import Peer, loop, loop_figure, said_by, sweep_figure
 from benchmarks.rounds import Contestant, Failed, Figure, Journal, Turn, hold, rotated
 from benchmarks.sweeps import SPENT, Ended, Spent, Sweep
 from benchmarks.throughput import FULL, conv4, sinusoid
@@ -284,6 +284,27 @@ def test_what_a_peer_says_last_counts() -> None:
     figure = loop_figure(said_by(printing("warming up\n" + json.dumps(said)), "rates"))
     assert (figure.value, figure.beside, figure.note) == (8.5, {"best pack": 32.0}, "slow")
     assert figure.versions == {"jax": "0.9"}
+
+
+def test_a_slow_loop_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rate stands for the other rounds, and says so; a quick one runs in every round."""
+    told: list[str] = []
+
+    class Told(Peer):
+        def interpreter(self) -> Path:
+            return Path()
+
+        def report(self, arguments: Sequence[str], wanted: str) -> dict[str, Any]:
+            told.append(self.script)
+            return {"rates": {"1": 0.5}}
+
+    slow, quick = (loop(name, Told("none", name), []) for name in ("slow", "quick"))
+    before = (Figure(0.25, detail={"wall": 301.0}), Figure(0.75, detail={"wall": 299.0}))
+    taken = [
+        each.measure(Turn(1, [figure])) for each, figure in zip((slow, quick), before, strict=True)
+    ]
+    assert told == ["quick"]
+    assert [(figure.value, figure.estimated) for figure in taken] == [(0.25, True), (0.5, False)]
 
 
 @pytest.mark.parametrize(

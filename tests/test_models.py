@@ -13,7 +13,7 @@ from numerics import Patterns, meta_gradient, program, relative, settings
 from maml_sweep import streams
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.models import MLP, Conv4, Linear, lanes
+from maml_sweep.models import MLP, Conv4, Linear, blocks, lanes
 from maml_sweep.models.base import Model
 
 
@@ -96,6 +96,27 @@ def test_grouped_convolution_is_the_patch_form(stride: int) -> None:
     pairs = zip(derivatives(lanes.convolution), derivatives(lanes._patch_convolution), strict=True)
     for found, wanted in pairs:
         assert relative(found, wanted) < 1e-5
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_norm_in_a_kernel(stride: int, channels: int) -> None:
+    """A first layer is a convolution and a norm of what it gives, by statistics of its patches."""
+    x, kernel = 1 + normal(2, 4, 6, 7, channels), normal(2, 3, 3, channels, 5, seed=1)
+    scale, offset = normal(2, 5, seed=2), normal(2, 5, seed=3)
+    params = [tf.constant(each) for each in (kernel, scale, offset)]
+    y, shift, (mean, variance) = blocks.normed_images(tf.constant(x), params, None, stride=stride)
+    folded = lanes.fold_lanes(tf.constant(x))
+    plain, own = blocks.normed(folded, params, None, stride=stride, fused=False)
+    wanted = lanes.unfold_lanes(plain, 5)
+    np.testing.assert_allclose(y + shift[:, None, None, None], wanted, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(mean, own[0], rtol=1e-9)
+    np.testing.assert_allclose(variance, own[1], rtol=1e-9)
+    given = (mean + 1, 4 * variance)
+    y, shift, _ = blocks.normed_images(tf.constant(x), params, given, stride=stride)
+    plain, _ = blocks.normed(folded, params, given, stride=stride, fused=False)
+    wanted = lanes.unfold_lanes(plain, 5)
+    np.testing.assert_allclose(y + shift[:, None, None, None], wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_grouped_convolution_needs_single_precision_and_onednn(

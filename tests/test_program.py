@@ -26,6 +26,7 @@ from maml_sweep.algorithms import MAML
 from maml_sweep.backend import tf
 from maml_sweep.models import MLP, Conv4
 from maml_sweep.tasks import Split
+from maml_sweep.training import portions
 from maml_sweep.training.lanes import arrange, padded, rounded
 from maml_sweep.training.pack import Run, Trainer
 from maml_sweep.training.program import Program
@@ -106,6 +107,51 @@ def test_shards_change_nothing() -> None:
         packs.append(train(of, [started(of, each, seed=3) for each in chosen], 2))
     assert_same(packs[1], packs[0])
     assert_same(packs[2], packs[0])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_portions_change_nothing(size: int, whole: Program) -> None:
+    """Lanes of different steps, in portions that begin and end anywhere among the trials."""
+    of = sinusoid_program(bound=BOUND)
+    assert of.portion is None
+    of.portion = size
+    found, wanted = (
+        train(each, [started(each, numbers(k), seed=k) for k in range(4)], 2)
+        for each in (of, whole)
+    )
+    assert_same(found, wanted)
+    one, other = Trainer(of), Trainer(whole)
+    scores = one.evaluate(wanted, "validation", 0, 7)
+    np.testing.assert_allclose(scores, other.evaluate(wanted, "validation", 0, 7), rtol=1e-10)
+    curves = one.curves(wanted, "validation", 0, 7)
+    for curve, whole_curve in zip(curves, other.curves(wanted, "validation", 0, 7), strict=True):
+        np.testing.assert_allclose(curve, whole_curve, rtol=1e-10)
+    assert of.traces == 1
+
+
+@pytest.mark.parametrize(
+    ("filters", "room", "wanted"),
+    [(4, 80_000, 5), (8, 80_000, 2), (60, 80_000, 1), (4, 800_000, None)],
+)
+def test_a_portion_fills_so_many_bytes(
+    filters: int, room: int, wanted: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a lane's largest tensor: the patches of the second layer, for 6 images of 3 x 3 pixels.
+
+    A patch has 9 times the filters, each a number of 8 bytes.
+    """
+    monkeypatch.setattr(portions, "BYTES", room)
+    monkeypatch.setattr(portions, "MANY", 40)
+    assert program(Patterns(), Conv4((6, 6, 1), 3, filters)).portion == wanted
+
+
+def test_shards_need_not_wait_for_each_other() -> None:
+    """TensorFlow runs functions that may fail or have effects one behind another."""
+    of = program(Patterns(), Conv4((6, 6, 1), 3, 4), shards=2)
+    of.portion = 2
+    graph = of._train.get_concrete_function().graph
+    calls = [node for body in graph.as_graph_def().library.function for node in body.node_def]
+    assert {node.op for node in calls if "PartitionedCall" in node.op} == {"PartitionedCall"}
 
 
 def test_one_trace_serves_every_pack(sines: Program) -> None:

@@ -123,7 +123,7 @@ class Conv4(Model):
         self, params: Sequence[Any], x: Any, statistics: Statistics | None = None
     ) -> tuple[Any, Statistics]:
         """See `Model.features`."""
-        given = statistics or [None] * self.BLOCKS
+        given: Sequence[Any] = statistics or [None] * self.BLOCKS
         stride = 2 if self.stride else 1
         x, own = self._first(params[:3], x, given[0], stride)
         found = [own]

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-
 from maml_sweep.algorithms import Problem
 from maml_sweep.backend import tf
 from maml_sweep.tasks.base import Task
@@ -24,16 +23,20 @@ def portion_size(task: Task, problem: Problem, dtype: Any) -> int | None:
 
     By the largest tensor in the model's answers to one lane's queries, or among its parameters.
     """
-    bytes_a_lane = max(_sizes(task, problem, dtype), default=1) * dtype.size
+    with tf.init_scope():
+        bytes_a_lane = max(_sizes(task, problem, dtype), default=1) * dtype.size
     count = max(1, BYTES // bytes_a_lane)
     return None if count > MANY else int(count)
 
 
 def _sizes(task: Task, problem: Problem, dtype: Any) -> list[int]:
     """Numbers in each tensor that has to do with one lane's queries, as far as they are known."""
-    keys = tf.TensorSpec([1, 2], tf.uint32)
+    keys = tf.TensorSpec([None, 2], tf.uint32)
     draw = tf.function(lambda keys: tuple(task.episodes("train", keys, dtype)[:2]), autograph=False)
-    support, query = draw.get_concrete_function(keys).structured_outputs
+    drawn = draw.get_concrete_function(keys).structured_outputs
+    support, query = tf.nest.map_structure(
+        lambda x: tf.TensorSpec([1, *x.shape[1:]], x.dtype), drawn
+    )
     shapes = [parameter.shape for parameter in problem.model.parameters]
     params = [tf.TensorSpec([1, *shape], dtype) for shape in shapes]
     answer = tf.function(problem.outputs, autograph=False)

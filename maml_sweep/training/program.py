@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,6 @@ class Program:
         self.max_loss = max_loss
         self.shards = shards
         self.compiled = compiled
-        self.portion = None if compiled else portion_size(task, problem, self.dtype)
         self.layout = Layout(algorithm.parameters(problem, bound))
         names = tuple(algorithm.knobs)
         self._signatures = signatures = Signatures(
@@ -260,6 +260,11 @@ class Program:
         found = self._in_portions(compute, columns, live, shapes)
         sums = [self._sum(each, columns[0], places) for each in found]
         return self.layout.join(sums[:-1]), sums[-1]
+
+    @cached_property
+    def portion(self) -> int | None:
+        """The most lanes of a shard to compute at once; None: all, which is what GPUs want."""
+        return None if self.compiled else portion_size(self.task, self.problem, self.dtype)
 
     def _in_portions(
         self, compute: Any, columns: Sequence[Any], live: Any, shapes: Sequence[Sequence[int]]
