@@ -58,6 +58,13 @@ class Peer(NamedTuple):
         script = PEERS / f"{self.script}.py"
         return said_by([str(self.interpreter()), str(script), *arguments], wanted)
 
+    def timed(self, arguments: Sequence[str], wanted: str) -> tuple[float, dict[str, Any]]:
+        """The seconds of a `report`, short of the making of an environment, and the report."""
+        self.interpreter()
+        begin = time.perf_counter()
+        said = self.report(arguments, wanted)
+        return time.perf_counter() - begin, said
+
 
 def said_by(command: Sequence[str], wanted: str) -> dict[str, Any]:
     """The JSON object in the last line that a command prints; it has a key `wanted`.
@@ -98,10 +105,8 @@ def loop(name: str, peer: Peer, arguments: Sequence[str]) -> Contestant:
         for figure in turn.earlier:
             if figure.detail.get("wall", 0.0) > SLOW:
                 return replace(figure, estimated=True)
-        peer.interpreter()  # the making of an environment is no part of it
-        begin = time.perf_counter()
-        said = peer.report(arguments, "rates")
-        return loop_figure({**said, "wall": time.perf_counter() - begin})
+        seconds, said = peer.timed(arguments, "rates")
+        return loop_figure({**said, "wall": seconds})
 
     return Contestant(name, measure)
 

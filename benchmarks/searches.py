@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -77,16 +76,14 @@ def other(name: str, peer: Peer, length: Length, gauge: Gauge) -> Contestant:
         slow = next(full, None)
         if slow:
             return stretched(slow, gauge)
-        peer.interpreter()  # the making of an environment is no part of a search
-        begin = time.perf_counter()
-        said = peer.report(
+        seconds, said = peer.timed(
             [
                 *("--trials", str(length.trials), "--iterations", str(length.iterations)),
                 *("--report-every", str(length.report_every), "--seed", str(turn.index)),
             ],
             "trials",
         )
-        return recorded(time.perf_counter() - begin, said, gauge)
+        return recorded(seconds, said, gauge)
 
     return Contestant(name, measure)
 

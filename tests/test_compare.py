@@ -235,9 +235,10 @@ def test_a_full_search_is_kept_when_its_step_time_cannot_be_measured() -> None:
 def test_when_a_search_is_slow(monkeypatch: pytest.MonkeyPatch, first: float, runs: int) -> None:
     clock, told = iter([0.0, first] * 3), list[str]()
 
-    class Fake:
-        def interpreter(self) -> None:
+    class Fake(Peer):
+        def interpreter(self) -> Path:
             told.append("made")  # before the clock is read
+            return Path()
 
         def report(self, arguments: Sequence[str], wanted: str) -> dict[str, Any]:
             told.append(" ".join(arguments[-2:]))
@@ -248,7 +249,7 @@ def test_when_a_search_is_slow(monkeypatch: pytest.MonkeyPatch, first: float, ru
         return next(clock)
 
     monkeypatch.setattr(time, "perf_counter", look)
-    contestant = searches.other("slow", Fake(), searches.QUICK, lambda trials: 7.0)  # type: ignore[arg-type]
+    contestant = searches.other("slow", Fake("none", "slow"), searches.QUICK, lambda trials: 7.0)
     journal, _ = held([contestant], 3)
     assert told[:4] == ["made", "clock", "--seed 0", "clock"]
     assert len(told) == 4 * runs
@@ -286,7 +287,7 @@ def test_what_a_peer_says_last_counts() -> None:
     assert figure.versions == {"jax": "0.9"}
 
 
-def test_a_slow_loop_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_loop_runs_once() -> None:
     """Its rate stands for the other rounds, and says so; a quick one runs in every round."""
     told: list[str] = []
 

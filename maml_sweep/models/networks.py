@@ -150,8 +150,7 @@ class Conv4(Model):
         x = self._pooled(tf.reshape(x, [-1, high, wide, self.filters]))
         _, high, wide, _ = x.shape
         x = tf.reshape(x, [count, examples, high, wide, self.filters])
-        x = tf.nn.relu(x + tf.reshape(shift, [-1, 1, 1, 1, self.filters]))
-        return lanes.fold_lanes(x), own
+        return tf.nn.relu(lanes.fold_lanes(x) + tf.reshape(shift, [-1])), own
 
     def _pooled(self, x: Any) -> Any:
         """Halved where strides have not; before the ReLU, which then has a quarter of the pixels.

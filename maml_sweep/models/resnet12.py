@@ -88,5 +88,5 @@ class ResNet12(Model):
             y = x
             for layer in range(CONVOLUTIONS):
                 y = normed(y if layer == 0 else tf.nn.leaky_relu(y, SLOPE))
-            x = blocks.halved(tf.nn.leaky_relu(y + normed(x), SLOPE))
+            x = tf.nn.leaky_relu(blocks.halved(y + normed(x)), SLOPE)
         return tf.reduce_mean(lanes.unfold_lanes(x, self.width), axis=[2, 3]), found
