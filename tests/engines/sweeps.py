@@ -35,10 +35,11 @@ _QUICK = (
 )
 # Some seconds in all, so that every worker gets its share.
 SHORT = (*_QUICK, "training.iterations=150", "training.report_every=50", "pack.size=2")
-# Long enough to be disturbed, with a rung to resume from every moment.
+# Long enough to be disturbed (a worker's pack takes some three seconds, a signal by way of Slurm
+# one), with a rung to resume from every moment.
 LONG = (
     *_QUICK,
-    "training.iterations=800",
+    "training.iterations=2400",
     "training.report_every=50",
     "pack.size=4",
     "pruner=none",

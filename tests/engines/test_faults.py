@@ -26,8 +26,7 @@ HAND_BACK = 10.0  # seconds
 
 def test_another_machine_joins(tmp_path: Path, postgres_url: str) -> None:
     """The second knows the study's name and storage only, and has a folder of its own."""
-    slower = "training.iterations=2000"  # the others are to find something left
-    with Sweeping(tmp_path / "one", postgres_url, *LONG, slower) as first:
+    with Sweeping(tmp_path / "one", postgres_url, *LONG) as first:
         first.wait_for_workers(1)
         with Sweeping(tmp_path / "two", postgres_url, "workers=2") as second:
             both = [second.end(), first.end()]
