@@ -5,9 +5,8 @@ Two searches of a round are compared at the value that both reach, which is the 
 final bests. So neither is asked for what it did not find, and the seconds that one spends on
 becoming better than the other do not count.
 
-A search that takes longer than `SLOW` runs in full once. In the other rounds its step time is
-measured, and the recorded search is stretched by what the recorded schedule costs now against what
-it cost then.
+A slow search runs in full once. In the other rounds its step time is measured, and the recorded
+search is stretched by what the recorded schedule costs now against what it cost then.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.rounds import SLOW, Failed, Figure, Found
+from benchmarks.rounds import Failed, Figure, Found
 from benchmarks.verdicts import estimated, lines, number
 
 TASKS = 25  # with which a training loop's step time is measured
@@ -92,10 +91,10 @@ def search_figure(seconds: float, trials: Trials, **more: Any) -> Figure:
     return Figure(seconds, {BEST: found[-1][1], "completed": float(completed)}, **more)
 
 
-def recorded(seconds: float, said: Mapping[str, Any], gauge: Gauge) -> Figure:
-    """A search that ran in full; of a slow one also what its schedule costs by its step time."""
+def recorded(seconds: float, said: Mapping[str, Any], gauge: Gauge | None = None) -> Figure:
+    """A search that ran in full; with a gauge also what its schedule costs by its step time."""
     found = dict(said)
-    if seconds > SLOW:
+    if gauge:
         try:
             found["gauge"] = gauge(said["trials"])
         except Failed as error:  # hours must not be lost for it

@@ -68,11 +68,14 @@ def own(length: Length) -> Contestant:
     return Contestant(OURS, measure)
 
 
-def other(name: str, peer: Peer, length: Length, gauge: Gauge) -> Contestant:
-    """A peer's search, estimated where it is slow and was recorded before."""
+def other(
+    name: str, peer: Peer, length: Length, gauge: Gauge, slow_from: float = SLOW
+) -> Contestant:
+    """A peer's search, estimated where it took longer than `slow_from` seconds before."""
 
     def measure(turn: Turn) -> Figure:
-        full = (figure for figure in turn.earlier if not figure.estimated and figure.value > SLOW)
+        whole = (figure for figure in turn.earlier if not figure.estimated)
+        full = (figure for figure in whole if figure.value > slow_from)
         slow = next(full, None)
         if slow:
             return stretched(slow, gauge)
@@ -83,7 +86,7 @@ def other(name: str, peer: Peer, length: Length, gauge: Gauge) -> Contestant:
             ],
             "trials",
         )
-        return recorded(seconds, said, gauge)
+        return recorded(seconds, said, gauge if seconds > slow_from else None)
 
     return Contestant(name, measure)
 
@@ -160,7 +163,8 @@ def search(length: Length) -> Contest:
             other(
                 ROUND_LEARN2LEARN, Peer("torch", "optuna_learn2learn"), length, loop_gauge(length)
             ),
-            other(BY_SWEEPER, Peer("hydra", "hydra_optuna"), length, single),
+            # Every seed is another search, so all are worth ten minutes.
+            other(BY_SWEEPER, Peer("hydra", "hydra_optuna"), length, single, 2 * SLOW),
             other(BY_BASIC, Peer("hydra", "hydra_basic"), length, single),
             other(ROUND_RUN, Peer("hydra", "optuna_run"), length, single),
         ),

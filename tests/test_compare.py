@@ -231,8 +231,13 @@ def test_a_full_search_is_kept_when_its_step_time_cannot_be_measured() -> None:
         race.stretched(slow, lambda trials: 1.0)
 
 
-@pytest.mark.parametrize(("first", "runs"), [(301.0, 1), (299.0, 3)])
-def test_when_a_search_is_slow(monkeypatch: pytest.MonkeyPatch, first: float, runs: int) -> None:
+@pytest.mark.parametrize(
+    ("first", "limits", "runs"),
+    [(301.0, [], 1), (299.0, [], 3), (301.0, [600.0], 3), (601.0, [600.0], 1)],
+)
+def test_when_a_search_is_slow(
+    monkeypatch: pytest.MonkeyPatch, first: float, limits: list[float], runs: int
+) -> None:
     clock, told = iter([0.0, first] * 3), list[str]()
 
     class Fake(Peer):
@@ -249,7 +254,8 @@ def test_when_a_search_is_slow(monkeypatch: pytest.MonkeyPatch, first: float, ru
         return next(clock)
 
     monkeypatch.setattr(time, "perf_counter", look)
-    contestant = searches.other("slow", Fake("none", "slow"), searches.QUICK, lambda trials: 7.0)
+    fake = Fake("none", "slow")
+    contestant = searches.other("slow", fake, searches.QUICK, lambda trials: 7.0, *limits)
     journal, _ = held([contestant], 3)
     assert told[:4] == ["made", "clock", "--seed 0", "clock"]
     assert len(told) == 4 * runs
