@@ -76,8 +76,8 @@ class Program:
         self._signatures = signatures = Signatures(
             self.dtype, self.layout.size, names, bound, self.eval_bound, shards
         )
-        self._shard_gradient = tf.function(
-            self._lane_gradient, autograph=False, input_signature=signatures.shard()
+        self._shard_gradient = self._shard_function(
+            self._lane_gradient, input_signature=signatures.shard()
         )
         self._train = tf.function(
             self._iterate,
@@ -187,6 +187,16 @@ class Program:
         arguments = (*self._tensors(state, trials, lanes), np.int32(count))
         tables = self._train.get_concrete_function().captured_inputs
         return [np.asarray(value) for value in (*tf.nest.flatten(arguments), *tables)]
+
+    def _shard_function(self, compute: Any, **options: Any) -> Any:
+        """What is computed for a shard, traced once for all shards.
+
+        It stays a function of its own: TensorFlow would put a copy for every shard into its caller,
+        which takes longer to start, and one scheduler would hand out the operations of them all.
+        XLA wants a whole.
+        """
+        apart = None if self.compiled else {"_noinline": True}
+        return tf.function(compute, autograph=False, experimental_attributes=apart, **options)
 
     # -- training -----------------------------------------------------------------------------
 
@@ -307,10 +317,10 @@ class Program:
         def shard_scores(theta: Any, knobs: Knobs, shard: Any) -> Any:
             return self._lane_scores(theta, knobs, shard, split, curve, judged)
 
-        traced = tf.function(shard_scores, autograph=False)  # once for all shards
+        scores = self._shard_function(shard_scores)
 
         def score(theta: Any, knobs: Knobs, lanes: Sequence[Any]) -> list[Any]:
-            return [traced(theta, knobs, shard) for shard in lanes]
+            return [scores(theta, knobs, shard) for shard in lanes]
 
         return tf.function(
             score,
