@@ -22,7 +22,7 @@ from maml_sweep import build, config, config_models, config_tasks
 from maml_sweep.algorithms import MAML, MetaSGD
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.models import MLP, Conv4
+from maml_sweep.models import MLP, Conv4, gradients
 from maml_sweep.models.base import Model
 from maml_sweep.tasks import Task
 
@@ -89,7 +89,7 @@ def test_dense_layers(task: Task, steps: int, adapts: str) -> None:
 @pytest.mark.parametrize("adapts", PARTS)
 @pytest.mark.parametrize("norm", ["transductive", "support"])
 def test_convolution_and_norm(norm: str, adapts: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tf.nn, "relu", tf.nn.softplus)  # no kinks
+    monkeypatch.setattr(gradients, "relu", tf.nn.softplus)  # no kinks
     model = Conv4((6, 6, 1), 3, 2, "stride", norm)
     of = program(classification((6, 6, 1)), model, MAML(0.1, 1, adapts=adapts), bound=2)
     check_meta_gradient(of, point(of, settings()), settings(0.1, 2))

@@ -21,7 +21,7 @@ from maml_sweep import build
 from maml_sweep.algorithms import MAML, FineTune
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.models import MLP, Conv4
+from maml_sweep.models import MLP, Conv4, gradients
 from maml_sweep.models.base import Model
 from maml_sweep.tasks import Episode, Split
 from maml_sweep.training.program import Program
@@ -107,7 +107,7 @@ def test_one_classifier_of_all_classes_is_softmax_regression() -> None:
 
 def test_the_joint_gradient_of_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A norm after ReLU has dead channels and kinks everywhere; softplus has neither."""
-    monkeypatch.setattr(tf.nn, "relu", tf.nn.softplus)
+    monkeypatch.setattr(gradients, "relu", tf.nn.softplus)
     of = program(classification((6, 6, 1)), Conv4((6, 6, 1), 3, 2, "stride"), FineTune(0.1, 1))
     check_meta_gradient(of, point(of), settings(0.1, 1))
 

@@ -26,7 +26,7 @@ from numerics import (
 from maml_sweep.algorithms import MAML
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.models import MLP, Conv4, lanes
+from maml_sweep.models import MLP, Conv4, gradients, lanes
 from maml_sweep.models.base import Model
 from maml_sweep.tasks import Examples, Task
 from maml_sweep.training.program import Program
@@ -52,7 +52,7 @@ def test_convolution_norm_and_pooling(
     downsample: str, norm: str, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A norm after ReLU has dead channels and kinks everywhere; softplus has neither."""
-    monkeypatch.setattr(tf.nn, "relu", tf.nn.softplus)
+    monkeypatch.setattr(gradients, "relu", tf.nn.softplus)
     task = classification((6, 6, 1))
     of = program(task, Conv4((6, 6, 1), 3, 2, downsample, norm), bound=3)
     check_meta_gradient(of, point(of), settings(0.1, steps))
@@ -73,7 +73,7 @@ def moments_norm(x: Any, scale: Any, offset: Any, statistics: Any = None, *, fus
 
 def test_moments_of_tensorflow_would_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same norm by tf.nn.moments: right first derivatives, a wrong meta-gradient."""
-    monkeypatch.setattr(tf.nn, "relu", tf.nn.softplus)
+    monkeypatch.setattr(gradients, "relu", tf.nn.softplus)
     task, model = classification((6, 6, 1)), Conv4((6, 6, 1), 3, 2, "stride")
     second = program(task, model)
     first = program(task, model, MAML(0.1, 1, first_order=True))

@@ -24,7 +24,7 @@ from maml_sweep.algorithms import ProtoNet
 from maml_sweep.algorithms.protonet import prototype_head
 from maml_sweep.backend import tf
 from maml_sweep.errors import InputError
-from maml_sweep.models import MLP, Conv4, Linear
+from maml_sweep.models import MLP, Conv4, Linear, gradients
 from maml_sweep.models.base import Model
 from maml_sweep.tasks import Task
 from maml_sweep.training.pack import Trainer
@@ -94,7 +94,7 @@ def test_the_gradient_of_dense_layers() -> None:
 @pytest.mark.parametrize("norm", ["transductive", "support"])
 def test_the_gradient_of_convolutions(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A norm after ReLU has dead channels and kinks everywhere; softplus has neither."""
-    monkeypatch.setattr(tf.nn, "relu", tf.nn.softplus)
+    monkeypatch.setattr(gradients, "relu", tf.nn.softplus)
     of = prototypes(classification((6, 6, 1)), Conv4((6, 6, 1), 3, 2, "stride", norm))
     check_meta_gradient(of, point(of), settings(inner_steps=0))
 

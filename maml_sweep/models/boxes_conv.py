@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maml_sweep.backend import tf
 from maml_sweep.checks import number, positive
 from maml_sweep.errors import InputError
-from maml_sweep.models import lanes
+from maml_sweep.models import gradients, lanes
 from maml_sweep.models.base import Model, Parameter, Statistics
 
 PATCH = 8  # side of the first kernel, pixels; it steps by half of that
@@ -129,7 +129,7 @@ class BoxesConv(Model):
             x, own = lanes.batch_norm(x, scale, offset, given, fused=True)
             found.append(tuple(tf.reshape(value, [-1, self.filters]) for value in own))
             if block < self.blocks:
-                x = tf.nn.relu(x)
+                x = gradients.relu(x)
         return _shortened(lanes.unfold_lanes(x, self.filters), axis=-1, spare=1.0), found
 
 

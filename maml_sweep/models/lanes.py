@@ -15,6 +15,7 @@ from functools import cache, partial, reduce
 from typing import Any, NamedTuple
 
 from maml_sweep.backend import tf
+from maml_sweep.models import gradients
 
 EPSILON = 1e-3  # added to variances, as in the batch norm of the MAML paper's code
 
@@ -71,7 +72,7 @@ def dense(x: Any, weight: Any, bias: Any = None) -> Any:
       [lane, example, out].
     """
     product = _product(_multiply, x, weight)
-    return product if bias is None else product + tf.expand_dims(bias, 1)
+    return product if bias is None else gradients.biased(product, bias)
 
 
 def _multiply(x: Any, weight: Any) -> Any:
@@ -79,11 +80,11 @@ def _multiply(x: Any, weight: Any) -> Any:
     _, inputs, outputs = weight.shape
     if inputs == 1:
         row = tf.reshape(x, [tf.shape(x)[0], 1, tf.shape(x)[1]])
-        return tf.matmul(row, weight, transpose_a=True)
+        return gradients.product(row, weight, transpose_a=True)
     if outputs == 1:
-        row = tf.matmul(tf.reshape(weight, [-1, 1, inputs]), x, transpose_b=True)
+        row = gradients.product(tf.reshape(weight, [-1, 1, inputs]), x, transpose_b=True)
         return tf.reshape(row, [tf.shape(x)[0], tf.shape(x)[1], 1])
-    return tf.matmul(x, weight)
+    return gradients.product(x, weight)
 
 
 def fold_lanes(x: Any) -> Any:
@@ -168,7 +169,7 @@ class Patches(NamedTuple):
     def convolved(self, kernel: Any) -> Any:
         """The convolution by [lane, rows, columns, in, out]: [lane, example, high, wide, out]."""
         weight = self._weight(kernel)
-        product = _product(partial(tf.matmul, transpose_a=True), self.columns, weight)
+        product = _product(partial(gradients.product, transpose_a=True), self.columns, weight)
         return tf.reshape(product, [-1, *self.shape, kernel.shape[-1]])
 
     def statistics(self, kernel: Any) -> tuple[Any, Any]:
@@ -181,9 +182,9 @@ class Patches(NamedTuple):
         centre = tf.reduce_mean(self.columns, axis=2, keepdims=True)
         apart = self.columns - centre
         count = tf.cast(tf.shape(apart)[2], apart.dtype)
-        covariance = tf.matmul(apart, apart, transpose_b=True) / count
+        covariance = gradients.product(apart, apart, transpose_b=True) / count
         mean = tf.reduce_sum(centre * weight, axis=1)
-        return mean, tf.reduce_sum(weight * tf.matmul(covariance, weight), axis=1)
+        return mean, tf.reduce_sum(weight * gradients.product(covariance, weight), axis=1)
 
     def _weight(self, kernel: Any) -> Any:
         """The kernel as a matrix: [lane, rows * columns * in, out]."""

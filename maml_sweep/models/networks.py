@@ -9,14 +9,10 @@ from typing import Any
 
 from maml_sweep.backend import tf
 from maml_sweep.checks import number, one_of, positive
-from maml_sweep.models import blocks, lanes
+from maml_sweep.models import blocks, gradients, lanes
 from maml_sweep.models.base import Model, Parameter, Statistics, dense_parameters, glorot
 
 ACTIVATIONS = ("relu", "tanh", "elu", "gelu", "sigmoid", "softplus", "silu")
-
-
-def _activation(name: str) -> Any:
-    return getattr(tf.nn, name)
 
 
 class MLP(Model):
@@ -58,7 +54,7 @@ class MLP(Model):
         x = tf.reshape(x, [tf.shape(x)[0], -1, self.inputs])
         for index in range(len(self.widths)):
             x = lanes.dense(x, params[2 * index], params[2 * index + 1])
-            x = _activation(self.activation)(x)
+            x = gradients.activation(self.activation)(x)
         return x, ()
 
 
@@ -136,7 +132,7 @@ class Conv4(Model):
                 fused=not self.support_statistics,
             )
             found.append(own)
-            x = tf.nn.relu(self._pooled(x))
+            x = gradients.relu(self._pooled(x))
         x = lanes.unfold_lanes(x, self.filters)
         return tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], self.width]), found
 
@@ -150,7 +146,7 @@ class Conv4(Model):
         x = self._pooled(tf.reshape(x, [-1, high, wide, self.filters]))
         _, high, wide, _ = x.shape
         x = tf.reshape(x, [count, examples, high, wide, self.filters])
-        return tf.nn.relu(lanes.fold_lanes(x) + tf.reshape(shift, [-1])), own
+        return gradients.relu(lanes.fold_lanes(x) + tf.reshape(shift, [-1])), own
 
     def _pooled(self, x: Any) -> Any:
         """Halved where strides have not; before the ReLU, which then has a quarter of the pixels.

@@ -10,7 +10,7 @@ from typing import Any
 from maml_sweep.backend import tf
 from maml_sweep.checks import one_of, positive
 from maml_sweep.errors import InputError
-from maml_sweep.models import lanes
+from maml_sweep.models import gradients, lanes
 from maml_sweep.models.base import Model, Parameter, Statistics, dense_parameters
 from maml_sweep.models.networks import ACTIVATIONS
 
@@ -105,7 +105,8 @@ class RatingsMLP(Model):
         inputs = features = self._embedded(params[:depth], x)
         for index in range(len(self.widths)):
             weight, bias = params[depth + 2 * index : depth + 2 * index + 2]
-            features = getattr(tf.nn, self.activation)(lanes.dense(features, weight, bias))
+            features = lanes.dense(features, weight, bias)
+            features = gradients.activation(self.activation)(features)
         return tf.concat([inputs, features], axis=2) if self._shortcut else features, ()
 
     def _embedded(self, tables: Sequence[Any], x: Any) -> Any:

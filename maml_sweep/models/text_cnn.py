@@ -9,7 +9,7 @@ from typing import Any
 from maml_sweep.backend import tf
 from maml_sweep.checks import positive
 from maml_sweep.errors import InputError
-from maml_sweep.models import lanes
+from maml_sweep.models import gradients, lanes
 from maml_sweep.models.base import Model, Parameter, Statistics, glorot
 
 PADDING = 0  # what stands behind a text's last word
@@ -87,7 +87,7 @@ class TextCNN(Model):
         for weight, bias in zip(filters[::2], filters[1::2], strict=True):
             kernel = weight[:, tf.newaxis]  # [lane, 1, window, depth, filter]
             answers = lanes.unfold_lanes(lanes.convolution(folded, kernel, 1), self.filters)
-            answers = tf.nn.relu(answers[:, :, 0] + bias[:, tf.newaxis, tf.newaxis])
+            answers = gradients.relu(answers[:, :, 0] + bias[:, tf.newaxis, tf.newaxis])
             # zero is the least that ReLU lets through, so what is multiplied by it has no say
             pooled.append(tf.reduce_max(answers * there, axis=2))
         return tf.concat(pooled, axis=2), ()
