@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,27 +33,21 @@ def derived(compute: Callable[..., Any], values: Sequence[Any]) -> list[Any]:
     return [result, *first, *outer.gradient(mixed, values)]
 
 
-def plain_product(a: Any, b: Any) -> Any:
+def plain_product(a: Any, b: Any, **transposed: bool) -> Any:
     """As TensorFlow has it."""
-    return tf.matmul(a, b)
+    return tf.matmul(a, b, **transposed)
+
+
+def products(a: tuple[int, ...], b: tuple[int, ...], **transposed: bool) -> Any:
+    """A product both ways, and its factors' shapes."""
+    ways = (partial(multiply, **transposed) for multiply in (gradients.product, plain_product))
+    return *ways, [a, b]
 
 
 CASES = [
-    (
-        gradients.product,
-        plain_product,
-        [(LANES, EXAMPLES, 5), (LANES, 5, 2)],
-    ),
-    (
-        lambda a, b: gradients.product(a, b, transpose_a=True),
-        lambda a, b: tf.matmul(a, b, transpose_a=True),
-        [(LANES, 5, EXAMPLES), (LANES, 5, 2)],
-    ),
-    (
-        lambda a, b: gradients.product(a, b, transpose_b=True),
-        lambda a, b: tf.matmul(a, b, transpose_b=True),
-        [(LANES, EXAMPLES, 5), (LANES, 2, 5)],
-    ),
+    products((LANES, EXAMPLES, 5), (LANES, 5, 2)),
+    products((LANES, 5, EXAMPLES), (LANES, 5, 2), transpose_a=True),
+    products((LANES, EXAMPLES, 5), (LANES, 2, 5), transpose_b=True),
     (
         lambda x, bias: gradients.biased(x, bias) ** 2,
         lambda x, bias: (x + bias[:, tf.newaxis]) ** 2,
