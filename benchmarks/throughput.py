@@ -78,11 +78,10 @@ def _loops(workload: str, inner_steps: int, size: Size) -> list[Contestant]:
 
 
 def jax_threads() -> dict[str, list[str]]:
-    """The ways in which JAX may use this machine's cores."""
+    """The ways in which JAX may use this machine's cores: its own pool has a thread for each."""
     cores = len(os.sched_getaffinity(0))
     return {
         "JAX, its own threads": [],
-        f"JAX, one process of {cores} threads": ["--threads", str(cores)],
         f"JAX, {cores} processes of one thread": ["--threads", "1", "--processes", str(cores)],
     }
 
