@@ -1,6 +1,6 @@
 """How fast a pack trains as it grows, beside what the machine can do, and what its memory takes.
 
-    python benchmarks/growth.py               # some eight minutes on two cores; leave it alone
+    python benchmarks/growth.py               # some fifteen minutes on two cores; leave it alone
     python benchmarks/growth.py --quick       # whether it works at all; its figures mean nothing
 
 Prints Markdown tables of trial-steps per second (meta-iterations of one trial) as trials, tasks,
@@ -11,8 +11,8 @@ convolutions of a meta-step, counted by their shapes (benchmarks/operations.py),
 what NumPy reaches in a product of two large matrices in the same rounds.
 
 Memory and time as inner steps grow, with training.recompute and without it, are of one trial on one
-thread, the two side by side in processes of their own; memory is what TensorFlow's allocator counts
-(benchmarks/family.py).
+thread, the two side by side in processes of their own, medians over as many rounds; memory is what
+TensorFlow's allocator counts (benchmarks/family.py).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def measured(args: Any) -> Found:
     if args.quick:
         args.rounds, args.seconds, args.memory = 2, 0.05, [1, 2]
         series = tuple(each._replace(values=each.values[:2]) for each in SERIES)
-    memory = {each.name: _memory(each, args.memory) for each in MEMORY}
+    memory = {each.name: _memory(each, args.memory, args.rounds) for each in MEMORY}
     trainers = Trainers()
     points = dict.fromkeys(each.point(value) for each in series for value in each.values)
     rates, product = timed(trainers, list(points), args.rounds, args.seconds)
@@ -174,16 +174,19 @@ def _say(line: str) -> None:
 # -- memory --------------------------------------------------------------------------------------
 
 
-def _memory(workload: Workload, steps: Sequence[int]) -> dict[str, dict[str, list[float]]]:
-    """`spent` by way and inner steps, each in a process of its own, both ways side by side."""
+def _memory(
+    workload: Workload, steps: Sequence[int], rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    """Medians over rounds of `spent`, by way and inner steps: both ways run side by side."""
     found: dict[str, dict[str, list[float]]] = {KEPT: {}, AGAIN: {}}
+    measure = partial(family.apart, "benchmarks.growth")
     with ThreadPoolExecutor(len(found)) as threads:
         for count in steps:
             _say(f"{workload.title}: memory of {count} inner steps …")
             asked = [f"{workload.name},{way},{count}" for way in found]
-            costs = threads.map(partial(family.apart, "benchmarks.growth"), asked)
-            for way, cost in zip(found, costs, strict=True):
-                found[way][str(count)] = cost
+            costs = [list(threads.map(measure, asked)) for _ in range(rounds)]
+            for way, own in zip(found, zip(*costs, strict=True), strict=True):
+                found[way][str(count)] = [statistics.median(of) for of in zip(*own, strict=True)]
     return found
 
 

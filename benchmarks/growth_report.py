@@ -120,6 +120,7 @@ def _rates(panel: Any, shown: Sequence[Line], label: str) -> None:
     for line, style in zip(shown, ("-", "--", ":"), strict=False):
         colour = _colour(line)
         panel.plot(line.values, line.rates, style, marker="o", color=colour, label=line.title)
+    panel.margins(y=0.35)  # for the legend
     ticks = sorted({value for line in shown for value in line.values})
     _finish(panel, label, "trial-steps/s", ticks, "what grows: " + label.partition(" (")[0])
 

@@ -145,6 +145,7 @@ def program(parts: Components, structure: Structure, config: Any, device: Device
         max_loss=config.training.max_loss,
         shards=device.shards,
         compiled=device.compiled,
+        kernels=device.kernels,
     )
 
 

@@ -21,6 +21,7 @@ class Device:
       gpu: whether there is a GPU.
       name: what people call it.
       tf32: whether a GPU multiplies float32 in TensorFloat-32.
+      kernels: whether kernels of our own train what they can.
     """
 
     shards: int = 1
@@ -28,6 +29,7 @@ class Device:
     gpu: bool = False
     name: str = "CPU"
     tf32: bool = False
+    kernels: bool = False
 
     def describe(self) -> str:
         """One line for people: 'CPU, 2 shards', 'GPU NVIDIA H100 (0), XLA, TF32'."""
@@ -86,7 +88,8 @@ def configure(settings: Any, cores: int | None = None, machine: Machine | None =
     by itself; here it is off unless asked for, so that float32 means the same on every device.
 
     Args:
-      settings: the `device` section: inter_op, intra_op, compile (null: chosen here), tf32.
+      settings: the `device` section: inter_op, intra_op, compile (null: chosen here), tf32,
+        kernels.
       cores: how many are this worker's; None: all that the process may run on.
       machine: what to ask and to set; None: TensorFlow.
     """
@@ -99,7 +102,10 @@ def configure(settings: Any, cores: int | None = None, machine: Machine | None =
     compiled = bool(gpus) if settings.compile is None else settings.compile
     if not gpus:
         machine.skip_rewrites()
-        return Device(shards=1 if compiled else inter_op, compiled=compiled)
+        shards = 1 if compiled else inter_op
+        # Studies of before there were any do not say.
+        kernels = getattr(settings, "kernels", False) and not compiled
+        return Device(shards, compiled, kernels=kernels)
     for gpu in gpus:
         _unless_running(machine.let_grow, gpu)
     machine.set_tf32(settings.tf32)

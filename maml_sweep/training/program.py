@@ -17,6 +17,7 @@ import numpy as np
 from maml_sweep import streams
 from maml_sweep.algorithms import Algorithm, Inner, Knobs, Problem
 from maml_sweep.backend import tf
+from maml_sweep.kernels import fused
 from maml_sweep.models import Traced
 from maml_sweep.models.base import draw
 from maml_sweep.models.lanes import Tracing
@@ -45,6 +46,7 @@ class Program:
       max_loss: a query loss above it counts as divergence, like one that is not finite.
       shards: parts of a pack computed side by side (the inter-op threads of a CPU).
       compiled: by XLA. Every number of lanes is then compiled anew, so they come padded.
+      kernels: let a kernel of our own train where there is one for the problem and no XLA.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Program:
         max_loss: float = float("inf"),
         shards: int = 1,
         compiled: bool = False,
+        kernels: bool = False,
     ) -> None:
         floats, products = PRECISIONS[precision]
         if products or compiled:
@@ -72,12 +75,15 @@ class Program:
         self.shards = shards
         self.compiled = compiled
         self.layout = Layout(algorithm.parameters(problem, bound))
+        wanted = kernels and not compiled
+        self.kernel = fused(task, problem, algorithm, self.dtype) if wanted else None
         names = tuple(algorithm.knobs)
         self._signatures = signatures = Signatures(
             self.dtype, self.layout.size, names, bound, self.eval_bound, shards
         )
         self._shard_gradient = self._shard_function(
-            self._lane_gradient, input_signature=signatures.shard()
+            self._kernel_gradient if self.kernel else self._lane_gradient,
+            input_signature=signatures.shard(),
         )
         self._train = tf.function(
             self._iterate,
@@ -271,6 +277,14 @@ class Program:
         sums = [self._sum(each, columns[0], places) for each in found]
         return self.layout.join(sums[:-1]), sums[-1]
 
+    def _kernel_gradient(self, theta: Any, knobs: Knobs, lanes: Any) -> tuple[Any, Any]:
+        """The same by a kernel."""
+        assert self.kernel is not None
+        owner, task, weight, _ = lanes
+        keys, knobs = self._lane_knobs(knobs, owner, task)
+        episode = self.task.episodes("train", keys, self.dtype)
+        return self.kernel(theta, owner, weight, knobs, episode)
+
     @cached_property
     def portion(self) -> int | None:
         """The most lanes of a shard to compute at once; None: all, which is what GPUs want."""
@@ -297,9 +311,13 @@ class Program:
     def _lanes(self, theta: Any, knobs: Knobs, owner: Any, task: Any) -> tuple[Any, Any, Knobs]:
         """Every lane's copy of its place's parameters, its task's stream, and its knobs."""
         meta = [tf.gather(value, owner) for value in self.layout.split(theta)]
+        return meta, *self._lane_knobs(knobs, owner, task)
+
+    def _lane_knobs(self, knobs: Knobs, owner: Any, task: Any) -> tuple[Any, Knobs]:
+        """Every lane's task's stream, and its knobs."""
         knobs = tf.nest.map_structure(lambda value: tf.gather(value, owner), knobs)
         keys = streams.fold_in(knobs.key, task)
-        return meta, keys, knobs._replace(key=streams.fold_in(keys, _INNER))
+        return keys, knobs._replace(key=streams.fold_in(keys, _INNER))
 
     def _live(self, live: Any) -> list[Any]:
         """Lane counts of each step; XLA wants fixed shapes, hence masks instead of splits."""

@@ -1,0 +1,108 @@
+"""C sources compiled for the machine at hand, once, and loaded into TensorFlow."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from maml_sweep.backend import tf
+from maml_sweep.files import write_atomic
+
+FLAGS = (
+    *("-std=gnu11", "-O3", "-march=native", "-shared", "-fPIC"),
+    *("-fno-math-errno", "-fno-trapping-math"),  # numbers stay IEEE's, infinities among them
+)
+
+
+class Unavailable(Exception):
+    """There is no library: the machine lacks a compiler that can make it."""
+
+
+@functools.cache
+def load(name: str) -> Any:
+    """The operations of `<name>.c`, as `tf.load_op_library` has them.
+
+    The library is kept in `$XDG_CACHE_HOME/maml_sweep` (`~/.cache`) under a name that follows from
+    the source, the compiler, the processor and TensorFlow; where that folder cannot be written it
+    is made anew in each process.
+
+    Raises:
+      Unavailable: no C compiler (`$CC`, else `cc`), or it refuses the source; says which.
+    """
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        raise Unavailable("there is no C compiler")
+    source = Path(__file__).with_name(f"{name}.c")
+    path = _folder() / f"{name}-{_mark(source, compiler)}.so"
+    try:
+        return tf.load_op_library(str(path))
+    except tf.errors.NotFoundError:  # it is not there, or damaged
+        content = _compiled(source, compiler)
+    try:
+        write_atomic(path, content)
+        return tf.load_op_library(str(path))
+    except OSError:
+        return _loaded_from_elsewhere(content)
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maml_sweep"
+
+
+def _mark(source: Path, compiler: str) -> str:
+    """What a library hangs on, as a few digits."""
+    told = _told([compiler, "--version"])
+    parts = [source.read_text(), told, _processor(), tf.__version__, *FLAGS]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """What tells processors with other instructions apart."""
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text().splitlines() if cpus.exists() else []
+    telling = ("model name", "flags", "Features", "CPU part")
+    return "\n".join([platform.machine(), *sorted({x for x in lines if x.startswith(telling)})])
+
+
+def _compiled(source: Path, compiler: str) -> bytes:
+    """The library's bytes.
+
+    Raises:
+      Unavailable: the compiler fails.
+    """
+    found = Path(tf.sysconfig.get_lib())
+    linked = sorted(path for path in found.glob("libtensorflow_*.so*") if not path.is_symlink())
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "library.so"
+        given = [f"-I{tf.sysconfig.get_include()}", str(source), *map(str, linked)]
+        _told([compiler, *FLAGS, *given, f"-Wl,-rpath,{found}", "-lm", "-o", str(made)])
+        return made.read_bytes()
+
+
+def _told(command: list[str]) -> str:
+    """What a command prints.
+
+    Raises:
+      Unavailable: it fails.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        said = (errors or done.stderr.splitlines() or ["nothing"])[0]
+        raise Unavailable(f"{command[0]} fails: {said.strip()}")
+    return done.stdout
+
+
+def _loaded_from_elsewhere(content: bytes) -> Any:
+    """The operations of a library that is kept nowhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "library.so"
+        path.write_bytes(content)
+        return tf.load_op_library(str(path))
