@@ -124,7 +124,7 @@ def test_a_weight_that_is_no_number_shows_in_the_loss(own: Program, broken: int)
     assert run.diverged == 0 and np.isnan(run.loss)
 
 
-WIDE = MLP((1,), 1, [300, 300])
+WIDE = MLP((1,), 1, [400, 400])
 
 
 @compiles
