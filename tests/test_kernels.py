@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numerics import Patterns, program, settings
+from numerics import Patterns, program, run_at, settings, train
 from numpy.typing import NDArray
 
 from maml_sweep.algorithms import MAML, MetaSGD
@@ -20,7 +20,7 @@ from maml_sweep.kernels import library
 from maml_sweep.models import MLP, Conv4
 from maml_sweep.tasks import Sinusoid
 from maml_sweep.tasks.base import Task
-from maml_sweep.training.pack import Run, Trainer, start
+from maml_sweep.training.pack import Run, start
 from maml_sweep.training.program import Program
 
 BOUND = 3
@@ -46,18 +46,11 @@ def trials(own: Program, chosen: list[int] | None = None) -> list[Run]:
     return [start(own, numbers[each], each) for each in chosen or range(3)]
 
 
-def trained(own: Program, runs: list[Run], count: int = 1) -> list[Run]:
-    """The same runs, so many meta-iterations later."""
-    for _ in Trainer(own).advance(runs, [run.iteration + count for run in runs]):
-        pass
-    return runs
-
-
 def moved(own: Program) -> NDArray[Any]:
     """What one meta-iteration of plain descent does to three trials, and their losses."""
     runs = trials(own)
     before = np.stack([run.theta for run in runs])
-    after = np.stack([run.theta for run in trained(own, runs)])
+    after = np.stack([run.theta for run in train(own, runs)])
     return np.column_stack([after - before, [run.loss for run in runs]])
 
 
@@ -95,9 +88,9 @@ def own() -> Program:
 @compiles
 def test_a_trial_is_the_same_alone_and_in_a_pack(own: Program) -> None:
     """To the last bit."""
-    together = trained(own, trials(own), 4)
+    together = train(own, trials(own), 4)
     for index, run in enumerate(together):
-        (alone,) = trained(own, trials(own, [index]), 4)
+        (alone,) = train(own, trials(own, [index]), 4)
         np.testing.assert_array_equal(run.theta, alone.theta)
         assert run.loss == alone.loss
 
@@ -109,7 +102,7 @@ def test_what_overflows_diverges_alone(own: Program, rate: float) -> None:
     bad = start(own, settings(rate, 3, batch=2, rungs=(4,)), 0)
     good = start(own, settings(0.01, 3, batch=2, rungs=(4,), meta_lr=0.01), 0)
     before = bad.theta.copy()
-    trained(own, [bad, good], 2)
+    train(own, [bad, good], 2)
     assert bad.diverged == 0 and good.diverged is None
     np.testing.assert_array_equal(bad.theta, before)
 
@@ -118,13 +111,11 @@ def test_what_overflows_diverges_alone(own: Program, rate: float) -> None:
 @pytest.mark.parametrize("broken", [0, 40, 80, 1680, 1720, 1760])
 def test_a_weight_that_is_no_number_shows_in_the_loss(own: Program, broken: int) -> None:
     """In every array of the network: a ReLU does not hide it."""
-    run = start(own, settings(0.01, 1, batch=2, rungs=(4,)), 0)
-    run.theta = np.where(np.arange(run.theta.size) == broken, np.nan, run.theta)
-    trained(own, [run])
+    numbers = settings(0.01, 1, batch=2, rungs=(4,))
+    theta = start(own, numbers, 0).theta
+    run = run_at(np.where(np.arange(theta.size) == broken, np.nan, theta), numbers)
+    train(own, [run])
     assert run.diverged == 0 and np.isnan(run.loss)
-
-
-WIDE = MLP((1,), 1, [400, 400])
 
 
 @compiles
@@ -132,7 +123,7 @@ WIDE = MLP((1,), 1, [400, 400])
     ("model", "algorithm", "options"),
     [
         (MLP((1,), 1, [8], "tanh"), MAML(0.1, 1), {}),
-        (WIDE, MAML(0.1, 1), {}),
+        (MLP((1,), 1, [400, 400]), MAML(0.1, 1), {}),
         (MLP((1,), 1, [8] * 8), MAML(0.1, 1), {}),
         (MLP((1,), 1, [8]), MAML(0.1, 1, adapts="head"), {}),
         (MLP((1,), 1, [8]), MAML(0.1, 1, inner_clip=1.0), {}),

@@ -91,6 +91,9 @@ typedef struct { /* a [i, k] is at from[i * down + k * across] */
     int down, across;
 } Strided;
 
+static Strided plain(const float *from, int stride) { return (Strided){from, stride, 1}; }
+static Strided sideways(const float *from, int stride) { return (Strided){from, 1, stride}; }
+
 /* `height` rows and `width` vectors of c = (c where `more`) + a b; both are known when compiled. */
 static inline __attribute__((always_inline)) void block(float *c, int stride, Strided a,
                                                         const float *b, int depth, int more,
@@ -211,11 +214,8 @@ typedef struct { /* examples on their way through the network */
 static Strided input(const Network *net, const Pass *pass, int l, int turned) {
     const float *from = l ? pass->h[l] : pass->x;
     int stride = l ? net->wide[l] : net->widths[0];
-    return turned ? (Strided){from, 1, stride} : (Strided){from, stride, 1};
+    return turned ? sideways(from, stride) : plain(from, stride);
 }
-
-static Strided plain(const float *from, int stride) { return (Strided){from, stride, 1}; }
-static Strided sideways(const float *from, int stride) { return (Strided){from, 1, stride}; }
 
 /* Mean loss of the last layer's output, and its slope. */
 static float judged(const Network *net, Pass *pass) {
@@ -349,35 +349,38 @@ static void furnish(const Network *net, Pass *pass, int count, float **next) {
     pass->odds = cut(next, count * net->wide[net->layers]);
 }
 
+static void vacate(Room *room) {
+    if (!room) return;
+    free(room->floats);
+    free(room->w);
+    free(room->turned);
+    free(room->support);
+    free(room);
+}
+
 /* This thread's room for such lanes; null where memory ends. */
 static Room *room_for(const Network *net, int steps, int shots, int queries) {
     static __thread Room *kept;
     if (kept && !memcmp(&kept->net, net, sizeof *net) && kept->steps >= steps &&
         kept->shots == shots && kept->queries == queries)
         return kept;
-    if (kept) {
-        free(kept->floats);
-        free(kept->w);
-        free(kept->turned);
-        free(kept->support);
-        free(kept);
-        kept = NULL;
-    }
+    vacate(kept);
+    kept = NULL;
     size_t units = 0;
     for (int l = 1; l <= net->layers; l++) units += net->wide[l];
     size_t examples = (size_t)(steps + 1) * shots + queries; /* one more support's for r and q */
     size_t floats = (2 * (size_t)(steps + 1) + 4) * net->size +
                     examples * (2 * units + net->wide[net->layers]);
     Room *room = calloc(1, sizeof *room);
-    float *memory = NULL;
-    float **w = calloc(steps + 1, sizeof *w), **turned = calloc(steps + 1, sizeof *turned);
-    Pass *support = calloc(steps + 1, sizeof *support);
-    if (!room || !w || !turned || !support ||
-        posix_memalign((void **)&memory, 64, floats * sizeof(float))) {
-        free(room);
-        free(w);
-        free(turned);
-        free(support);
+    if (!room) return NULL;
+    float **w = room->w = calloc(steps + 1, sizeof *w);
+    float **turned = room->turned = calloc(steps + 1, sizeof *turned);
+    Pass *support = room->support = calloc(steps + 1, sizeof *support);
+    void *memory = NULL;
+    int full = posix_memalign(&memory, 64, floats * sizeof(float));
+    room->floats = memory;
+    if (full || !w || !turned || !support) {
+        vacate(room);
         return NULL;
     }
     memset(memory, 0, floats * sizeof(float));
@@ -385,10 +388,6 @@ static Room *room_for(const Network *net, int steps, int shots, int queries) {
     room->steps = steps;
     room->shots = shots;
     room->queries = queries;
-    room->floats = memory;
-    room->w = w;
-    room->turned = turned;
-    room->support = support;
     float *next = memory;
     for (int i = 0; i <= steps; i++) {
         w[i] = cut(&next, net->size);

@@ -33,8 +33,7 @@ class MlpGradient:
 
     def __init__(self, algorithm: MAML, model: MLP, classes: bool) -> None:
         self._compute: Callable[..., Any] = library.load("mlp").maml_sweep_mlp_gradient
-        self._outputs = model.outputs
-        self._attributes = {
+        self._attributes: dict[str, Any] = {
             "widths": [model.inputs, *model.widths, model.outputs],
             "classes": classes,
             "first_order": algorithm.first_order,
@@ -68,7 +67,7 @@ class MlpGradient:
         """Inputs and targets, float32 [lane, example, …] each."""
         x, y = tf.cast(examples.x, tf.float32), examples.y
         if self._attributes["classes"]:
-            y = tf.one_hot(y, self._outputs, dtype=tf.float32)
+            y = tf.one_hot(y, self._attributes["widths"][-1], dtype=tf.float32)
         return {f"{name}_x": x, f"{name}_y": y}
 
 

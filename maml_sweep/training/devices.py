@@ -102,10 +102,9 @@ def configure(settings: Any, cores: int | None = None, machine: Machine | None =
     compiled = bool(gpus) if settings.compile is None else settings.compile
     if not gpus:
         machine.skip_rewrites()
-        shards = 1 if compiled else inter_op
         # Studies of before there were any do not say.
-        kernels = getattr(settings, "kernels", False) and not compiled
-        return Device(shards, compiled, kernels=kernels)
+        kernels = getattr(settings, "kernels", False)
+        return Device(shards=1 if compiled else inter_op, compiled=compiled, kernels=kernels)
     for gpu in gpus:
         _unless_running(machine.let_grow, gpu)
     machine.set_tf32(settings.tf32)
