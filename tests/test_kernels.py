@@ -236,3 +236,13 @@ def test_a_library_is_made_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert again() == b"library 3" and len(list(fresh.iterdir())) == 2
     monkeypatch.setenv("XDG_CACHE_HOME", str(kept))  # a file
     assert again() == b"library 4" and made == ["mlp.c"] * 4
+
+
+def test_a_library_that_does_not_load_is_none(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither from the cache folder nor from anywhere else: the line says so."""
+    monkeypatch.setattr(library, "tf", Loader())
+    monkeypatch.setattr(library, "_compiled", lambda source, compiler: b"damaged")
+    monkeypatch.setattr(library, "_told", lambda command: "a compiler")
+    monkeypatch.setattr("shutil.which", lambda name: "cc")
+    with pytest.raises(library.Unavailable, match="cannot load the library: invalid ELF header"):
+        library.load("mlp")

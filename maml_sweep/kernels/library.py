@@ -22,7 +22,7 @@ FLAGS = (
 
 
 class Unavailable(Exception):
-    """There is no library: the machine lacks a compiler that can make it."""
+    """There is no library: the machine lacks a compiler that can make it, or it does not load."""
 
 
 @functools.cache
@@ -34,7 +34,8 @@ def load(name: str) -> Any:
     is made anew in each process.
 
     Raises:
-      Unavailable: no C compiler (`$CC`, else `cc`), or it refuses the source; says which.
+      Unavailable: no C compiler (`$CC`, else `cc`), it refuses the source, or TensorFlow refuses
+        what it makes; says which.
     """
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
@@ -48,7 +49,7 @@ def load(name: str) -> Any:
     try:
         write_atomic(path, content)
         return tf.load_op_library(str(path))
-    except OSError:
+    except (OSError, tf.errors.NotFoundError):  # a folder that runs no programs, say
         return _loaded_from_elsewhere(content)
 
 
@@ -101,8 +102,15 @@ def _told(command: list[str]) -> str:
 
 
 def _loaded_from_elsewhere(content: bytes) -> Any:
-    """The operations of a library that is kept nowhere."""
+    """The operations of a library that is kept nowhere.
+
+    Raises:
+      Unavailable: TensorFlow cannot load it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "library.so"
         path.write_bytes(content)
-        return tf.load_op_library(str(path))
+        try:
+            return tf.load_op_library(str(path))
+        except tf.errors.NotFoundError as error:
+            raise Unavailable(f"TensorFlow cannot load the library: {error}") from None
