@@ -9,6 +9,9 @@ functions", 2018). Not for cryptography.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,22 @@ from maml_sweep.backend import tf
 
 _GOLDEN = 0x9E3779B9  # 2**32 / golden ratio: spreads neighbouring counters
 _SILVER = 0x85EBCA6B
+
+_OPERATIONS: ContextVar[Any] = ContextVar("operations of our own in C", default=None)
+
+
+@contextmanager
+def kernels(operations: Any) -> Iterator[None]:
+    """Has what is traced meanwhile hash by operations of our own, of the same numbers.
+
+    Args:
+      operations: of `kernels/streams.c`; None: TensorFlow's, dozens for each hash.
+    """
+    before = _OPERATIONS.set(operations)
+    try:
+        yield
+    finally:
+        _OPERATIONS.reset(before)
 
 
 def derive_seed(*words: int | str) -> int:
@@ -61,6 +80,9 @@ def fold_in(keys: Any, data: Any) -> Any:
       uint32 [..., 2].
     """
     data = tf.cast(data, tf.uint32)
+    if (own := _OPERATIONS.get()) is not None and len(keys.shape) == 2:
+        data = tf.broadcast_to(data, tf.shape(keys)[:1])
+        return tf.ensure_shape(own.maml_sweep_fold(keys=keys, data=data), keys.shape)
     high, low = tf.unstack(keys, axis=-1)
     high = _mix(tf.bitwise.bitwise_xor(high, _mix(data + tf.constant(_GOLDEN, tf.uint32))))
     low = _mix(tf.bitwise.bitwise_xor(low, _mix(high + tf.constant(_SILVER, tf.uint32))))
@@ -69,8 +91,11 @@ def fold_in(keys: Any, data: Any) -> Any:
 
 def bits(keys: Any, count: int) -> Any:
     """`count` random words of each key's stream: uint32 [..., 2] -> uint32 [..., count]."""
-    counters = tf.range(count, dtype=tf.int32)
-    counters = tf.cast(counters, tf.uint32) * tf.constant(_GOLDEN, tf.uint32)
+    counters = tf.cast(tf.range(count, dtype=tf.int32), tf.uint32)
+    if (own := _OPERATIONS.get()) is not None and len(keys.shape) == 2:
+        words = own.maml_sweep_bits(keys=keys, counters=counters)
+        return tf.ensure_shape(words, [keys.shape[0], count])
+    counters *= tf.constant(_GOLDEN, tf.uint32)
     high, low = keys[..., 0:1], keys[..., 1:2]
     return _mix(tf.bitwise.bitwise_xor(_mix(tf.bitwise.bitwise_xor(counters, high)), low))
 

@@ -1,5 +1,5 @@
-"""Operations of our own in C: small networks train lane by lane, each within a core's caches."""
+"""Operations of our own in C, for a CPU: small networks train within a core's caches."""
 
-from maml_sweep.kernels.mlp import fused
+from maml_sweep.kernels.choice import Kernels, chosen
 
-__all__ = ["fused"]
+__all__ = ["Kernels", "chosen"]

@@ -18,6 +18,7 @@ from maml_sweep.files import write_atomic
 FLAGS = (
     *("-std=gnu11", "-O3", "-march=native", "-shared", "-fPIC"),
     *("-fno-math-errno", "-fno-trapping-math"),  # numbers stay IEEE's, infinities among them
+    "-Wl,--allow-multiple-definition",  # for C, TensorFlow's headers define constants in every file
 )
 
 
@@ -26,26 +27,25 @@ class Unavailable(Exception):
 
 
 @functools.cache
-def load(name: str) -> Any:
-    """The operations of `<name>.c`, as `tf.load_op_library` has them.
+def load() -> Any:
+    """The operations of all sources beside this file, as `tf.load_op_library` has them.
 
     The library is kept in `$XDG_CACHE_HOME/maml_sweep` (`~/.cache`) under a name that follows from
-    the source, the compiler, the processor and TensorFlow; where that folder cannot be written it
+    the sources, the compiler, the processor and TensorFlow; where that folder cannot be written it
     is made anew in each process.
 
     Raises:
-      Unavailable: no C compiler (`$CC`, else `cc`), it refuses the source, or TensorFlow refuses
+      Unavailable: no C compiler (`$CC`, else `cc`), it refuses the sources, or TensorFlow refuses
         what it makes; says which.
     """
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         raise Unavailable("there is no C compiler")
-    source = Path(__file__).with_name(f"{name}.c")
-    path = _folder() / f"{name}-{_mark(source, compiler)}.so"
+    path = _folder() / f"kernels-{_mark(compiler)}.so"
     try:
         return tf.load_op_library(str(path))
     except tf.errors.NotFoundError:  # it is not there, or damaged
-        content = _compiled(source, compiler)
+        content = _compiled(compiler)
     try:
         write_atomic(path, content)
         return tf.load_op_library(str(path))
@@ -57,10 +57,15 @@ def _folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maml_sweep"
 
 
-def _mark(source: Path, compiler: str) -> str:
-    """What a library hangs on, as a few digits."""
+def _sources(pattern: str) -> list[Path]:
+    return sorted(Path(__file__).parent.glob(pattern))
+
+
+def _mark(compiler: str) -> str:
+    """What the library hangs on, as a few digits."""
     told = _told([compiler, "--version"])
-    parts = [source.read_text(), told, _processor(), tf.__version__, *FLAGS]
+    sources = [path.read_text() for path in _sources("*.[ch]")]
+    parts = [*sources, told, _processor(), tf.__version__, *FLAGS]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -72,7 +77,7 @@ def _processor() -> str:
     return "\n".join([platform.machine(), *sorted({x for x in lines if x.startswith(telling)})])
 
 
-def _compiled(source: Path, compiler: str) -> bytes:
+def _compiled(compiler: str) -> bytes:
     """The library's bytes.
 
     Raises:
@@ -82,7 +87,7 @@ def _compiled(source: Path, compiler: str) -> bytes:
     linked = sorted(path for path in found.glob("libtensorflow_*.so*") if not path.is_symlink())
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "library.so"
-        given = [f"-I{tf.sysconfig.get_include()}", str(source), *map(str, linked)]
+        given = [f"-I{tf.sysconfig.get_include()}", *map(str, [*_sources("*.c"), *linked])]
         _told([compiler, *FLAGS, *given, f"-Wl,-rpath,{found}", "-lm", "-o", str(made)])
         return made.read_bytes()
 

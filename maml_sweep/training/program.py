@@ -17,7 +17,7 @@ import numpy as np
 from maml_sweep import streams
 from maml_sweep.algorithms import Algorithm, Inner, Knobs, Problem
 from maml_sweep.backend import tf
-from maml_sweep.kernels import fused
+from maml_sweep.kernels import Kernels, chosen
 from maml_sweep.models import Traced
 from maml_sweep.models.base import draw
 from maml_sweep.models.lanes import Tracing
@@ -46,7 +46,7 @@ class Program:
       max_loss: a query loss above it counts as divergence, like one that is not finite.
       shards: parts of a pack computed side by side (the inter-op threads of a CPU).
       compiled: by XLA. Every number of lanes is then compiled anew, so they come padded.
-      kernels: let a kernel of our own train where there is one for the problem and no XLA.
+      kernels: let kernels of our own compute what they can, in float32 and without XLA.
     """
 
     def __init__(
@@ -75,21 +75,18 @@ class Program:
         self.shards = shards
         self.compiled = compiled
         self.layout = Layout(algorithm.parameters(problem, bound))
-        wanted = kernels and not compiled
-        self.kernel = fused(task, problem, algorithm, self.dtype) if wanted else None
+        own = kernels and not compiled and precision == "float32"
+        self.kernels = chosen(task, problem, algorithm) if own else Kernels()
         names = tuple(algorithm.knobs)
         self._signatures = signatures = Signatures(
             self.dtype, self.layout.size, names, bound, self.eval_bound, shards
         )
         self._shard_gradient = self._shard_function(
-            self._kernel_gradient if self.kernel else self._lane_gradient,
+            self._kernel_gradient if self.kernels.mlp else self._lane_gradient,
             input_signature=signatures.shard(),
         )
-        self._train = tf.function(
-            self._iterate,
-            autograph=False,
-            jit_compile=compiled,
-            input_signature=signatures.train(),
+        self._train = self._function(
+            self._iterate, jit_compile=compiled, input_signature=signatures.train()
         )
         self._scores: dict[tuple[Split, bool, str], Any] = {}
 
@@ -202,7 +199,16 @@ class Program:
         XLA wants a whole.
         """
         apart = None if self.compiled else {"_noinline": True}
-        return tf.function(compute, autograph=False, experimental_attributes=apart, **options)
+        return self._function(compute, experimental_attributes=apart, **options)
+
+    def _function(self, compute: Any, **options: Any) -> Any:
+        """What is computed, to be traced once; its streams by a kernel where there is one."""
+
+        def traced(*arguments: Any) -> Any:
+            with streams.kernels(self.kernels.operations):
+                return compute(*arguments)
+
+        return tf.function(traced, autograph=False, **options)
 
     # -- training -----------------------------------------------------------------------------
 
@@ -226,22 +232,55 @@ class Program:
         def iterate(done: Any, state: State, progress: Progress) -> tuple[Any, State, Progress]:
             iteration = trials.iteration + done
             gradient, loss = self._gradient(state.theta, trials, iteration, lanes)
-            age = tf.cast(iteration, self.dtype)[:, tf.newaxis]
-            updated = optimizers.update(state, gradient, trials.coefficients, age, *self._masks())
-            # A meta-gradient, or its square, may overflow where the loss does not.
-            sound = tf.math.is_finite(tf.reduce_sum(updated.theta + updated.moment2, axis=1))
-            # Comparisons with NaN are false, so this is true of finite, small losses only.
-            healthy = tf.logical_and(progress.diverged < 0, loss <= self.max_loss)
-            healthy = tf.logical_and(healthy, sound)
-            fell = tf.logical_and(progress.diverged < 0, tf.logical_not(healthy))
-            diverged = tf.where(fell, iteration, progress.diverged)
-            keep = healthy[:, tf.newaxis]
-            state = State(
-                *(tf.where(keep, new, old) for new, old in zip(updated, state, strict=True))
-            )
-            return done + 1, state, Progress(loss, diverged)
+            kernel = self.kernels.update and self.layout.shares is None
+            step = self._kernel_step if kernel else self._step
+            *values, diverged = step(state, gradient, loss, trials, iteration, progress.diverged)
+            return done + 1, State(*values), Progress(loss, diverged)
 
         return iterate
+
+    def _step(
+        self, state: State, gradient: Any, loss: Any, trials: Trials, iteration: Any, before: Any
+    ) -> tuple[Any, Any, Any, Any]:
+        """Every trial's next state, if it is sound, and when each diverged.
+
+        Args:
+          state: of all trials.
+          gradient: [place, parameter].
+          loss: [place].
+          trials: tell their optimizers.
+          iteration: int32 [place].
+          before: when each diverged as far as is known, int32 [place].
+        """
+        age = tf.cast(iteration, self.dtype)[:, tf.newaxis]
+        updated = optimizers.update(state, gradient, trials.coefficients, age, *self._masks())
+        # A meta-gradient, or its square, may overflow where the loss does not.
+        sound = tf.math.is_finite(tf.reduce_sum(updated.theta + updated.moment2, axis=1))
+        # Comparisons with NaN are false, so this is true of finite, small losses only.
+        healthy = tf.logical_and(before < 0, loss <= self.max_loss)
+        healthy = tf.logical_and(healthy, sound)
+        fell = tf.logical_and(before < 0, tf.logical_not(healthy))
+        keep = healthy[:, tf.newaxis]
+        kept = [tf.where(keep, new, old) for new, old in zip(updated, state, strict=True)]
+        return *kept, tf.where(fell, iteration, before)
+
+    def _kernel_step(
+        self, state: State, gradient: Any, loss: Any, trials: Trials, iteration: Any, before: Any
+    ) -> tuple[Any, Any, Any, Any]:
+        """The same by a kernel."""
+        decayed = self.layout.decayed
+        found: tuple[Any, Any, Any, Any] = self.kernels.update(
+            **state._asdict(),
+            gradient=gradient,
+            decayed=np.ones(self.layout.size, np.float32) if decayed is None else decayed,
+            **trials.coefficients._asdict(),
+            loss=loss,
+            max_loss=self.max_loss,
+            iteration=iteration,
+            diverged=before,
+        )
+        shapes = [*(each.shape for each in state), before.shape]
+        return tuple(tf.ensure_shape(x, shape) for x, shape in zip(found, shapes, strict=True))
 
     def _gradient(
         self, theta: Any, trials: Trials, iteration: Any, lanes: Sequence[Any]
@@ -279,11 +318,11 @@ class Program:
 
     def _kernel_gradient(self, theta: Any, knobs: Knobs, lanes: Any) -> tuple[Any, Any]:
         """The same by a kernel."""
-        assert self.kernel is not None
+        assert self.kernels.mlp is not None
         owner, task, weight, _ = lanes
         keys, knobs = self._lane_knobs(knobs, owner, task)
         episode = self.task.episodes("train", keys, self.dtype)
-        return self.kernel(theta, owner, weight, knobs, episode)
+        return self.kernels.mlp.gradient(theta, owner, weight, knobs, episode)
 
     @cached_property
     def portion(self) -> int | None:
@@ -340,17 +379,16 @@ class Program:
         def score(theta: Any, knobs: Knobs, lanes: Sequence[Any]) -> list[Any]:
             return [scores(theta, knobs, shard) for shard in lanes]
 
-        return tf.function(
-            score,
-            autograph=False,
-            jit_compile=self.compiled,
-            input_signature=self._signatures.score(),
+        return self._function(
+            score, jit_compile=self.compiled, input_signature=self._signatures.score()
         )
 
     def _lane_scores(
         self, theta: Any, knobs: Knobs, lanes: Any, split: Split, curve: bool, judged: Measure
     ) -> Any:
         *columns, live = lanes
+        if self.kernels.mlp:
+            return self._kernel_scores(theta, knobs, lanes, split, curve, judged)
 
         def compute(owner: Any, task: Any, live: Any) -> Sequence[Any]:
             meta, keys, knobs_of = self._lanes(theta, knobs, owner, task)
@@ -364,6 +402,23 @@ class Program:
         shape = [2 * self.eval_bound + 1] if curve else []
         (scores,) = self._in_portions(compute, columns, live, [shape])
         return tf.transpose(scores)
+
+    def _kernel_scores(
+        self, theta: Any, knobs: Knobs, lanes: Any, split: Split, curve: bool, judged: Measure
+    ) -> Any:
+        """The same by a kernel."""
+        assert self.kernels.mlp is not None
+        owner, task, _ = lanes
+        keys, knobs = self._lane_knobs(knobs, owner, task)
+        episode = self.task.episodes(split, keys, self.dtype)
+        if curve:
+            knobs = knobs._replace(steps=tf.fill(tf.shape(knobs.steps), 2 * self.eval_bound))
+        answers = self.kernels.mlp.answers(theta, owner, knobs, episode, course=curve)
+        steps = 2 * self.eval_bound + 1 if curve else 1
+        # To a measure, a step more is a lane more.
+        y = tf.repeat(episode.query.y, steps, axis=0)
+        scores = judged(tf.reshape(answers, [-1, *answers.shape[2:]]), y)
+        return tf.transpose(tf.reshape(scores, [-1, steps])) if curve else scores
 
     def _score(self, inner: Inner, query: Examples, knobs: Knobs, judged: Measure) -> Any:
         """The metric of every lane: float [lane]."""
