@@ -89,7 +89,7 @@ class Device:
     intra_op: int | None = None
     compile: bool | None = None  # by XLA; null: on a GPU
     tf32: bool = False  # on a GPU: products of float32 in TensorFloat-32, which has 10 bits
-    kernels: bool = False  # on a CPU: our own in C, compiled by its compiler, where there is one
+    kernels: bool | None = None  # on a CPU: our own in C; null: where a C compiler makes them
 
 
 @dataclass

@@ -94,7 +94,7 @@ def bits(keys: Any, count: int) -> Any:
     counters = tf.cast(tf.range(count, dtype=tf.int32), tf.uint32)
     if (own := _OPERATIONS.get()) is not None and len(keys.shape) == 2:
         words = own.maml_sweep_bits(keys=keys, counters=counters)
-        return tf.ensure_shape(words, [keys.shape[0], count])
+        return tf.ensure_shape(words, [keys.shape[0], *counters.shape])
     counters *= tf.constant(_GOLDEN, tf.uint32)
     high, low = keys[..., 0:1], keys[..., 1:2]
     return _mix(tf.bitwise.bitwise_xor(_mix(tf.bitwise.bitwise_xor(counters, high)), low))

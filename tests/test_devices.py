@@ -57,7 +57,7 @@ def test_threads_of_so_many_cores(cores: int, inter: int, intra: int) -> None:
     machine = Fake()
     device = configure(config.Device(), cores, machine)
     assert machine.set == [("threads", inter, intra), ("skip",)]
-    assert device == Device(shards=inter)
+    assert device == Device(shards=inter, kernels=None)
 
 
 def test_all_cores_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

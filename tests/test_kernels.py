@@ -14,20 +14,21 @@ import pytest
 from numerics import Patterns, program, run_at, settings, train
 from numpy.typing import NDArray
 
+from maml_sweep import streams
 from maml_sweep.algorithms import MAML, MetaSGD
 from maml_sweep.backend import tf
-from maml_sweep.kernels import library
+from maml_sweep.kernels import Kernels, library
 from maml_sweep.models import MLP, Conv4
 from maml_sweep.tasks import Sinusoid
 from maml_sweep.tasks.base import Task
-from maml_sweep.training.pack import Run, start
+from maml_sweep.training.pack import Run, Trainer, start
 from maml_sweep.training.program import Program
 
 BOUND = 3
 compiles = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 
-def packed(task: Task, widths: list[int], *, kernels: bool, **options: Any) -> Program:
+def packed(task: Task, widths: list[int], *, kernels: bool | None, **options: Any) -> Program:
     """A program of two shards in float32."""
     model = MLP(task.input_shape, task.outputs, widths)
     algorithm = MAML(0.1, BOUND, **options)
@@ -157,6 +158,104 @@ def test_a_kernel_serves_its_own_loss_alone() -> None:
     assert program(Patterns(), images, **options).kernels.mlp is None
 
 
+# -- evaluation -----------------------------------------------------------------------------------
+
+
+@compiles
+@pytest.mark.parametrize("task", [Sinusoid(5, 7), Patterns(ways=3, shots=2)], ids=["wave", "class"])
+def test_a_kernel_judges_as_tensorflows_operations_do(task: Task) -> None:
+    """After each run's own steps, and after every step of a curve."""
+    found = []
+    for kernels in (True, False):
+        own = packed(task, [16], kernels=kernels)
+        trainer, runs = Trainer(own), trials(own)
+        scores = trainer.evaluate(runs, "validation", 0, 9)
+        curves = trainer.curves(runs, "validation", 0, 9)
+        found.append([scores, *curves])
+        assert [len(curve) for curve in curves] == [7, 3, 5]
+        for run, score, curve in zip(runs, scores, curves, strict=True):
+            np.testing.assert_allclose(curve[run.settings.eval_steps], score, rtol=1e-5)
+    for ours, theirs in zip(*found, strict=True):
+        assert theirs.std() > 0
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+# -- the optimizers' steps ------------------------------------------------------------------------
+
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"meta_lr": 0.02, "momentum": 0.9, "nesterov": True},
+    {"meta_lr": 0.02, "momentum": 0.5, "schedule": "cosine"},
+    {"meta_lr": 0.02, "clip": 0.1},
+    {"kind": "adam", "meta_lr": 0.01},
+    {"kind": "adam", "meta_lr": 0.01, "schedule": "cosine", "clip": 0.5},
+    {"kind": "adamw", "meta_lr": 0.01, "weight_decay": 0.3},
+]
+
+
+def descended(kernels: bool) -> NDArray[Any]:
+    """Where a pack of all optimizers is after six iterations; its gradients are TensorFlow's."""
+    model = MLP((1,), 1, [8], "tanh")
+    own = program(Sinusoid(5, 5), model, precision="float32", kernels=kernels)
+    assert own.kernels.mlp is None and (own.kernels.update is not None) == kernels
+    runs = [start(own, settings(0.01, rungs=(8,), **each), 0) for each in OPTIMIZERS]
+    runs = train(own, runs, 6)
+    return np.stack([[run.theta, run.moment1, run.moment2] for run in runs])
+
+
+@compiles
+def test_a_kernel_steps_as_every_optimizer_does() -> None:
+    """Theta and both moments."""
+    ours, theirs = descended(True), descended(False)
+    apart = np.abs(theirs[:, np.newaxis, 0] - theirs[:, 0]).max(axis=-1)
+    assert apart[~np.eye(len(apart), dtype=bool)].min() > 1e-3  # no two of them go the same way
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@compiles
+@pytest.mark.parametrize("kernels", [True, False])
+def test_what_is_not_sound_keeps_what_it_had(kernels: bool) -> None:
+    """A loss above the bound, a loss that is none, and a step that overflows; others go on."""
+    model = MLP((1,), 1, [8], "tanh")
+    options: dict[str, Any] = {"precision": "float32", "kernels": kernels, "max_loss": 100.0}
+    own = program(Sinusoid(5, 5), model, **options)
+    numbers = settings(0.01, rungs=(8,), kind="adam", meta_lr=0.01)
+    wild = settings(0.01, rungs=(8,), meta_lr=3e38)
+    theta = start(own, numbers, 0).theta
+    runs = [
+        run_at(np.append(theta[:-1], np.float32(50.0)), numbers),
+        run_at(np.append(theta[:-1], np.float32(np.nan)), numbers),
+        run_at(theta, wild),
+        run_at(theta, numbers),
+    ]
+    before = [run.theta.copy() for run in runs]
+    runs = train(own, runs, 1)
+    assert [run.diverged for run in runs] == [0, 0, 0, None]
+    for run, was in zip(runs[:3], before, strict=False):
+        np.testing.assert_array_equal(run.theta, was)
+        assert not run.moment1.any() and not run.moment2.any()
+    assert (runs[3].theta != before[3]).any()
+
+
+# -- streams --------------------------------------------------------------------------------------
+
+
+@compiles
+def test_a_kernel_hashes_to_the_same_words() -> None:
+    """For lanes of several data, and for one datum of all."""
+    keys = np.random.default_rng(0).integers(0, 2**32, (50, 2), np.uint32)
+    data = np.arange(-3, 47, dtype=np.int32)
+
+    def words() -> list[Any]:
+        folded = [streams.fold_in(keys, each) for each in (data, 0xFFFFFFFF)]
+        return [*folded, streams.bits(tf.constant(keys), 7), streams.bits(folded[0], 3)]
+
+    theirs = words()
+    with streams.kernels(library.load()):
+        ours = words()
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # -- the library ----------------------------------------------------------------------------------
 
 
@@ -169,6 +268,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     library.load.cache_clear()
 
 
+@pytest.mark.parametrize("kernels", [True, None])
 @pytest.mark.parametrize("said", ["", "echo 'x.c:1: error: no such thing' >&2"])
 def test_without_a_compiler_tensorflow_trains(
     fresh: Path,
@@ -176,17 +276,22 @@ def test_without_a_compiler_tensorflow_trains(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     said: str,
+    kernels: bool | None,
 ) -> None:
-    """One that is missing, and one that fails: a line in the log, and no file."""
+    """One that is missing, and one that fails: a line in the log, and no file.
+
+    It is a warning to whoever asked for kernels.
+    """
     compiler = tmp_path / "cc"
     if said:
         compiler.write_text(f"#!/bin/sh\n[ $# = 1 ] && exit 0\n{said}\nexit 1\n")
         compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
-    with caplog.at_level(logging.WARNING):
-        own = packed(Sinusoid(5, 5), [8], kernels=True)
-    assert own.kernels.mlp is None
-    (line,) = caplog.messages
+    with caplog.at_level(logging.INFO):
+        own = packed(Sinusoid(5, 5), [8], kernels=kernels)
+    assert own.kernels == Kernels()
+    ((_, level, line),) = caplog.record_tuples
+    assert level == (logging.WARNING if kernels else logging.INFO)
     assert ("no such thing" if said else "no C compiler") in line
     assert "TensorFlow's operations train" in line
     assert not fresh.exists()

@@ -21,15 +21,16 @@ class Kernels(NamedTuple):
     operations: Any = None  # all of them, for `streams.kernels`
 
 
-def chosen(task: Task, problem: Problem, algorithm: Algorithm) -> Kernels:
+def chosen(task: Task, problem: Problem, algorithm: Algorithm, demanded: bool) -> Kernels:
     """The kernels there are for a program in float32.
 
-    Where they cannot be compiled, the log says so.
+    Where they cannot be compiled, the log says so: as a warning if they were `demanded`.
     """
     try:
         operations = library.load()
     except library.Unavailable as error:
-        log.warning("device.kernels: %s; TensorFlow's operations train instead", error)
+        level = logging.WARNING if demanded else logging.INFO
+        log.log(level, "device.kernels: %s; TensorFlow's operations train instead", error)
         return Kernels()
     served = Mlp(operations, task, problem, algorithm) if serves(task, problem, algorithm) else None
     return Kernels(served, operations.maml_sweep_update, operations)

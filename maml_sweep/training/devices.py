@@ -21,7 +21,7 @@ class Device:
       gpu: whether there is a GPU.
       name: what people call it.
       tf32: whether a GPU multiplies float32 in TensorFloat-32.
-      kernels: whether kernels of our own train what they can.
+      kernels: whether kernels of our own compute what they can; None: if they can be compiled.
     """
 
     shards: int = 1
@@ -29,7 +29,7 @@ class Device:
     gpu: bool = False
     name: str = "CPU"
     tf32: bool = False
-    kernels: bool = False
+    kernels: bool | None = False
 
     def describe(self) -> str:
         """One line for people: 'CPU, 2 shards', 'GPU NVIDIA H100 (0), XLA, TF32'."""

@@ -46,7 +46,8 @@ class Program:
       max_loss: a query loss above it counts as divergence, like one that is not finite.
       shards: parts of a pack computed side by side (the inter-op threads of a CPU).
       compiled: by XLA. Every number of lanes is then compiled anew, so they come padded.
-      kernels: let kernels of our own compute what they can, in float32 and without XLA.
+      kernels: let kernels of our own compute what they can, in float32 and without XLA; None: the
+        same, and nobody minds where they cannot be compiled.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Program:
         max_loss: float = float("inf"),
         shards: int = 1,
         compiled: bool = False,
-        kernels: bool = False,
+        kernels: bool | None = False,
     ) -> None:
         floats, products = PRECISIONS[precision]
         if products or compiled:
@@ -75,8 +76,8 @@ class Program:
         self.shards = shards
         self.compiled = compiled
         self.layout = Layout(algorithm.parameters(problem, bound))
-        own = kernels and not compiled and precision == "float32"
-        self.kernels = chosen(task, problem, algorithm) if own else Kernels()
+        own = kernels is not False and not compiled and precision == "float32"
+        self.kernels = chosen(task, problem, algorithm, bool(kernels)) if own else Kernels()
         names = tuple(algorithm.knobs)
         self._signatures = signatures = Signatures(
             self.dtype, self.layout.size, names, bound, self.eval_bound, shards
