@@ -9,6 +9,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,29 @@ FLAGS = (
     "-Wl,--allow-multiple-definition",  # for C, TensorFlow's headers define constants in every file
 )
 
+_MAKING = threading.Lock()
+
 
 class Unavailable(Exception):
     """There is no library: the machine lacks a compiler that can make it, or it does not load."""
+
+
+def prepare() -> None:
+    """Starts to compile the library where it is not kept yet; `load` waits for that.
+
+    TensorFlow need not be loaded for it: both take seconds, and so they do side by side.
+    """
+    threading.Thread(target=_make, daemon=True).start()
+
+
+def _make() -> None:
+    try:
+        with _MAKING:
+            compiler = _compiler()
+            if not (path := _path(compiler)).exists():
+                write_atomic(path, _compiled(compiler))
+    except (Unavailable, OSError):
+        return  # `load` meets it again, and tells
 
 
 @functools.cache
@@ -38,34 +60,61 @@ def load() -> Any:
       Unavailable: no C compiler (`$CC`, else `cc`), it refuses the sources, or TensorFlow refuses
         what it makes; says which.
     """
+    compiler = _compiler()
+    path = _path(compiler)
+    with _MAKING:
+        try:
+            return tf.load_op_library(str(path))
+        except tf.errors.NotFoundError:  # it is not there, or damaged
+            content = _compiled(compiler)
+        try:
+            write_atomic(path, content)
+            return tf.load_op_library(str(path))
+        except (OSError, tf.errors.NotFoundError):  # a folder that runs no programs, say
+            return _loaded_from_elsewhere(content)
+
+
+def _compiler() -> str:
+    """Where it is.
+
+    Raises:
+      Unavailable: nowhere.
+    """
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         raise Unavailable("there is no C compiler")
-    path = _folder() / f"kernels-{_mark(compiler)}.so"
-    try:
-        return tf.load_op_library(str(path))
-    except tf.errors.NotFoundError:  # it is not there, or damaged
-        content = _compiled(compiler)
-    try:
-        write_atomic(path, content)
-        return tf.load_op_library(str(path))
-    except (OSError, tf.errors.NotFoundError):  # a folder that runs no programs, say
-        return _loaded_from_elsewhere(content)
+    return compiler
 
 
-def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maml_sweep"
+def _path(compiler: str) -> Path:
+    """Where the library is kept."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maml_sweep"
+    return folder / f"kernels-{_mark(compiler)}.so"
+
+
+def _tensorflow() -> Path:
+    """TensorFlow's folder, whether it is loaded or not."""
+    spec = find_spec("tensorflow")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent
 
 
 def _sources(pattern: str) -> list[Path]:
     return sorted(Path(__file__).parent.glob(pattern))
 
 
+def _shared(folder: Path) -> list[Path]:
+    """TensorFlow's own libraries."""
+    found = folder.glob("libtensorflow_*.so*")
+    return sorted(path for path in found if not path.is_symlink())
+
+
 def _mark(compiler: str) -> str:
     """What the library hangs on, as a few digits."""
     told = _told([compiler, "--version"])
     sources = [path.read_text() for path in _sources("*.[ch]")]
-    parts = [*sources, told, _processor(), tf.__version__, *FLAGS]
+    built = [f"{path.name} {path.stat().st_size}" for path in _shared(_tensorflow())]
+    parts = [*sources, told, _processor(), *built, *FLAGS]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -83,11 +132,10 @@ def _compiled(compiler: str) -> bytes:
     Raises:
       Unavailable: the compiler fails.
     """
-    found = Path(tf.sysconfig.get_lib())
-    linked = sorted(path for path in found.glob("libtensorflow_*.so*") if not path.is_symlink())
+    found = _tensorflow()
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "library.so"
-        given = [f"-I{tf.sysconfig.get_include()}", *map(str, [*_sources("*.c"), *linked])]
+        given = [f"-I{found / 'include'}", *map(str, [*_sources("*.c"), *_shared(found)])]
         _told([compiler, *FLAGS, *given, f"-Wl,-rpath,{found}", "-lm", "-o", str(made)])
         return made.read_bytes()
 

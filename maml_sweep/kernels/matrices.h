@@ -1,7 +1,7 @@
 /* Products of matrices that fit into a core's nearest caches.
  *
- * They lie by rows, whose lengths are rounded up to whole vectors. The padding is zero and stays so:
- * nothing written here depends on it.
+ * They lie by rows, whose lengths are rounded up to whole vectors. The padding is zero where the
+ * numbers are finite; what is not padding never depends on it.
  */
 #ifndef MAML_SWEEP_MATRICES_H
 #define MAML_SWEEP_MATRICES_H

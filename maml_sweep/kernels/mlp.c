@@ -1,4 +1,4 @@
-/* MAML's meta-gradient for multi-layer perceptrons, and its adapted answers, as operations of TensorFlow.
+/* MAML for multi-layer perceptrons: meta-gradients and adapted answers as operations of TensorFlow.
  *
  * A task's whole inner loop, forwards and back, is done before the next task's: its weights,
  * activations and slopes stay in a core's nearest caches, where a pack's operations, which go over
@@ -314,7 +314,7 @@ static Room *room_for(Call *call, const Network *net, const Lanes *lanes) {
     return kept;
 }
 
-/* Has lane i's examples and first weights at hand; a lane's before it, too, if of the same trial. */
+/* Gets lane i's examples ready, and its trial's weights, unless the lane before had the same. */
 static void begin(Room *room, const Lanes *lanes, int64_t i) {
     const Network *net = &room->net;
     int inputs = net->widths[0], outputs = net->widths[net->layers];
@@ -381,14 +381,14 @@ static void gradients(Room *room, const Lanes *lanes, float *gradient, float *lo
     }
 }
 
-/* Answers [lane, 1 or step, query, output]: of the adapted weights alone or of all on their way. */
-static void predictions(Room *room, const Lanes *lanes, int all, float *answer) {
+/* Answers [lane, 1, query, output] of the adapted weights; of all in their course [lane, step, …]. */
+static void answers(Room *room, const Lanes *lanes, int course, float *answer) {
     const Network *net = &room->net;
     int last = net->layers, outputs = net->widths[last];
     for (int64_t i = 0; i < lanes->count; i++) {
         begin(room, lanes, i);
         for (int step = 0; step <= lanes->steps[i]; step++) {
-            if (all || step == lanes->steps[i]) {
+            if (course || step == lanes->steps[i]) {
                 forward(net, &room->query, room->w[step]);
                 for (int k = 0; k < lanes->queries; k++, answer += outputs)
                     taken(answer, room->query.h[last] + k * net->wide[last], outputs);
@@ -404,31 +404,32 @@ static void compute_gradients(void *kernel, TF_OpKernelContext *context) {
     Lanes lanes = lanes_of(&call, net, INPUTS);
     Room *room = room_for(&call, net, &lanes);
     const int64_t shape[] = {lanes.places, net->numbers};
-    float *gradient = result(&call, 0, TF_FLOAT, 2, shape), *loss = result(&call, 1, TF_FLOAT, 1, shape);
+    float *gradient = result(&call, 0, TF_FLOAT, 2, shape);
+    float *loss = result(&call, 1, TF_FLOAT, 1, shape);
     if (sound(&call)) gradients(room, &lanes, gradient, loss);
     ended(&call);
 }
 
-static void compute_predictions(TF_OpKernelContext *context, const Network *net, int all) {
+static void compute_either(TF_OpKernelContext *context, const Network *net, int course) {
     Call call = begun(context);
     Lanes lanes = lanes_of(&call, net, QUERY_X + 1);
     Room *room = room_for(&call, net, &lanes);
-    for (int64_t i = 0; i < lanes.count && all; i++)
+    for (int64_t i = 0; i < lanes.count && course; i++)
         if (lanes.steps[i] != lanes.most)
             TF_SetStatus(call.status, TF_INVALID_ARGUMENT, "lanes take different numbers of steps");
-    const int64_t shape[] = {lanes.count, all ? lanes.most + 1 : 1, lanes.queries,
+    const int64_t shape[] = {lanes.count, course ? lanes.most + 1 : 1, lanes.queries,
                              net->widths[net->layers]};
-    float *answers = result(&call, 0, TF_FLOAT, 4, shape);
-    if (sound(&call)) predictions(room, &lanes, all, answers);
+    float *answer = result(&call, 0, TF_FLOAT, 4, shape);
+    if (sound(&call)) answers(room, &lanes, course, answer);
     ended(&call);
 }
 
 static void compute_answers(void *net, TF_OpKernelContext *context) {
-    compute_predictions(context, net, 0);
+    compute_either(context, net, 0);
 }
 
 static void compute_course(void *net, TF_OpKernelContext *context) {
-    compute_predictions(context, net, 1);
+    compute_either(context, net, 1);
 }
 
 static void *create(TF_OpKernelConstruction *context) {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maml_sweep.backend import tf
+from maml_sweep.kernels import prepare
 
 MOST_SHARDS = 8  # each is a copy of the step in the program, so tracing grows with them
 
@@ -95,6 +96,10 @@ def configure(settings: Any, cores: int | None = None, machine: Machine | None =
     """
     machine = machine or Machine()
     cores = cores or available_cores()
+    # Studies of before there were any do not say.
+    kernels = getattr(settings, "kernels", False)
+    if kernels is not False and not settings.compile:
+        prepare()
     inter_op = settings.inter_op or min(cores, MOST_SHARDS)
     intra_op = settings.intra_op or max(1, cores // inter_op)
     _unless_running(machine.set_threads, inter_op, intra_op)
@@ -102,8 +107,6 @@ def configure(settings: Any, cores: int | None = None, machine: Machine | None =
     compiled = bool(gpus) if settings.compile is None else settings.compile
     if not gpus:
         machine.skip_rewrites()
-        # Studies of before there were any do not say.
-        kernels = getattr(settings, "kernels", False)
         return Device(shards=1 if compiled else inter_op, compiled=compiled, kernels=kernels)
     for gpu in gpus:
         _unless_running(machine.let_grow, gpu)
