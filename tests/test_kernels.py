@@ -343,6 +343,32 @@ def test_a_library_is_made_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert again() == b"library 4" and len(made) == 4
 
 
+def test_a_library_is_made_while_tensorflow_loads(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever loads it waits for that, and makes no other; a failure is told by who loads."""
+    loader, made = Loader(), []
+
+    def compiled(compiler: str) -> bytes:
+        made.append(compiler)
+        return b"library"
+
+    monkeypatch.setattr(library, "tf", loader)
+    monkeypatch.setattr(library, "_compiled", compiled)
+    monkeypatch.setattr(library, "_told", lambda command: "a compiler")
+    monkeypatch.setattr("shutil.which", lambda name: "cc")
+    library.prepare().join()
+    assert len(list(fresh.iterdir())) == 1
+    library.load()
+    library.prepare().join()
+    assert loader.loaded == [b"library"] and made == ["cc"]
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    library.prepare().join()
+    library.load.cache_clear()
+    with pytest.raises(library.Unavailable, match="no C compiler"):
+        library.load()
+
+
 def test_a_library_that_does_not_load_is_none(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither from the cache folder nor from anywhere else: the line says so."""
     monkeypatch.setattr(library, "tf", Loader())

@@ -30,12 +30,14 @@ class Unavailable(Exception):
     """There is no library: the machine lacks a compiler that can make it, or it does not load."""
 
 
-def prepare() -> None:
+def prepare() -> threading.Thread:
     """Starts to compile the library where it is not kept yet; `load` waits for that.
 
     TensorFlow need not be loaded for it: both take seconds, and so they do side by side.
     """
-    threading.Thread(target=_make, daemon=True).start()
+    making = threading.Thread(target=_make, daemon=True)
+    making.start()
+    return making
 
 
 def _make() -> None:

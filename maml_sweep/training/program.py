@@ -115,7 +115,8 @@ class Program:
             name: tf.constant([each[name] for each in knobs], self.dtype)
             for name in self.algorithm.knobs
         }
-        values = draw(self.layout.parameters, tf.constant(keys), self.dtype, starts)
+        with streams.kernels(self.kernels.operations):
+            values = draw(self.layout.parameters, tf.constant(keys), self.dtype, starts)
         return np.asarray(self.layout.join(values))
 
     def train(
