@@ -196,7 +196,7 @@ def descended(kernels: bool) -> NDArray[Any]:
     """Where a pack of all optimizers is after six iterations; its gradients are TensorFlow's."""
     model = MLP((1,), 1, [8], "tanh")
     own = program(Sinusoid(5, 5), model, precision="float32", kernels=kernels)
-    assert own.kernels.mlp is None and (own.kernels.update is not None) == kernels
+    assert own.kernels.mlp is None and (own.kernels.operations is not None) == kernels
     runs = [start(own, settings(0.01, rungs=(8,), **each), 0) for each in OPTIMIZERS]
     runs = train(own, runs, 6)
     return np.stack([[run.theta, run.moment1, run.moment2] for run in runs])

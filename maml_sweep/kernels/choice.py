@@ -17,8 +17,7 @@ class Kernels(NamedTuple):
     """What takes the place of TensorFlow's operations; None: they compute it themselves."""
 
     mlp: Mlp | None = None
-    update: Any = None  # the operation of update.c
-    operations: Any = None  # all of them, for `streams.kernels`
+    operations: Any = None  # of the library: `update.c` and `streams.c` serve any model
 
 
 def chosen(task: Task, problem: Problem, algorithm: Algorithm, demanded: bool) -> Kernels:
@@ -33,4 +32,4 @@ def chosen(task: Task, problem: Problem, algorithm: Algorithm, demanded: bool) -
         log.log(level, "device.kernels: %s; TensorFlow's operations train instead", error)
         return Kernels()
     served = Mlp(operations, task, problem, algorithm) if serves(task, problem, algorithm) else None
-    return Kernels(served, operations.maml_sweep_update, operations)
+    return Kernels(served, operations)

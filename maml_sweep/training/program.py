@@ -234,7 +234,7 @@ class Program:
         def iterate(done: Any, state: State, progress: Progress) -> tuple[Any, State, Progress]:
             iteration = trials.iteration + done
             gradient, loss = self._gradient(state.theta, trials, iteration, lanes)
-            kernel = self.kernels.update and self.layout.shares is None
+            kernel = self.kernels.operations and self.layout.shares is None
             step = self._kernel_step if kernel else self._step
             *values, diverged = step(state, gradient, loss, trials, iteration, progress.diverged)
             return done + 1, State(*values), Progress(loss, diverged)
@@ -271,7 +271,7 @@ class Program:
     ) -> tuple[Any, Any, Any, Any]:
         """The same by a kernel."""
         decayed = self.layout.decayed
-        found: tuple[Any, Any, Any, Any] = self.kernels.update(
+        found: tuple[Any, Any, Any, Any] = self.kernels.operations.maml_sweep_update(
             **state._asdict(),
             gradient=gradient,
             decayed=np.ones(self.layout.size, np.float32) if decayed is None else decayed,
