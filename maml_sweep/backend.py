@@ -23,7 +23,7 @@ class _LazyTensorFlow:
     def __getattr__(self, name: str) -> Any:
         if "tensorflow" not in sys.modules:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            with _quiet_stderr(), _without_keras():
+            with _quiet_stderr(), _without_keras(), _without_collection():
                 importlib.import_module("tensorflow")
             # It warns of retracing when several programs are built, which is what we do.
             sys.modules["tensorflow"].get_logger().setLevel("ERROR")
@@ -44,6 +44,23 @@ def _quiet_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Has Python look for no garbage meanwhile, nor ever in what is there then.
+
+    Loading makes hundreds of thousands of objects, nearly all of which stay: a quarter of its time
+    would go into looking through them again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

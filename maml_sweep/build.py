@@ -29,14 +29,20 @@ class Components(NamedTuple):
     settings: Settings
 
 
-def components(config: DictConfig) -> Components:
+def components(config: DictConfig, made: dict[str, Any] | None = None) -> Components:
     """Builds and checks everything a trial's configuration names.
+
+    Args:
+      config: the trial's.
+      made: tasks and models by what they are made of. Those in it are taken, new ones are added:
+        from trial to trial it is often the algorithm alone that differs.
 
     Raises:
       InputError: a value that is out of range or does not fit another.
     """
-    task = _instantiate("task", config.task)
-    model = _instantiate("model", config.model, **_interface(config.model, task))
+    made = {} if made is None else made
+    task = _shared(made, "task", config.task)
+    model = _shared(made, "model", config.model, **_interface(config.model, task))
     algorithm = _instantiate("algorithm", config.algorithm)
     algorithm.check(problem(task, model))
     return Components(task, model, algorithm, settings.read(config, algorithm))
@@ -68,6 +74,15 @@ def _takes_categories(node: DictConfig) -> bool:
 def problem(task: Task, model: Model, recompute: bool = False) -> Problem:
     """What an algorithm is given to learn."""
     return Problem(model, task.loss, task.kind, getattr(task, "classes", None), recompute)
+
+
+def _shared(made: dict[str, Any], group: str, node: DictConfig, **arguments: Any) -> Any:
+    """What was made of the same before, or is now."""
+    content = OmegaConf.to_container(node, resolve=True)
+    text = json.dumps([group, content, arguments], default=str, sort_keys=True)
+    if text not in made:
+        made[text] = _instantiate(group, node, **arguments)
+    return made[text]
 
 
 def _instantiate(group: str, node: DictConfig, **arguments: Any) -> Any:

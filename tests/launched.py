@@ -22,10 +22,14 @@ def die_once_then_answer(config: Any) -> str:
     return f"answer {number} of {os.getpid()}"
 
 
-def wait_for_a_signal(payload: bytes, results: Connection, parent: int) -> None:
+def tell_what_is_late(config: Any) -> str:
+    """A variable of the environment."""
+    return os.environ.get("MAML_SWEEP_LATE", "nothing")
+
+
+def wait_for_a_signal(payload: bytes, results: Connection) -> None:
     """Leaves a file `ready`, and `told` once SIGTERM came."""
-    from hydra_plugins.maml_sweep_local_launcher._jobs import _outlive_no_parent
-    from hydra_plugins.maml_sweep_local_launcher._processes import listen
+    from hydra_plugins.maml_sweep_local_launcher._children import begin
 
     folder = Path(payload.decode())
 
@@ -33,9 +37,8 @@ def wait_for_a_signal(payload: bytes, results: Connection, parent: int) -> None:
         (folder / "told").touch()
         os._exit(0)
 
+    begin(results)
     signal.signal(signal.SIGTERM, tell)
-    _outlive_no_parent(parent)
-    listen()
     (folder / "ready").touch()
     time.sleep(60)
 

@@ -116,9 +116,9 @@ class Sweep:
         return [tuple(row[key] for key in keys) for row in self.rows]
 
     def evaluation(self, slot: int) -> dict[str, np.ndarray]:
-        """evaluations/<slot>.npz."""
+        """evaluations/<slot>.npz, in double precision."""
         with np.load(self.folder / "evaluations" / f"{slot}.npz") as file:
-            return dict(file)
+            return {name: each.astype(float) for name, each in file.items()}
 
 
 def sweep(root: Path, *arguments: str) -> Sweep:

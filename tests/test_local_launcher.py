@@ -24,13 +24,14 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, RunMode
 from omegaconf import open_dict
 
-from hydra_plugins.maml_sweep_local_launcher import _jobs, _processes
+from hydra_plugins.maml_sweep_local_launcher import _children, _jobs, _processes, _server
 from hydra_plugins.maml_sweep_local_launcher._processes import Died, Processes
 from hydra_plugins.maml_sweep_local_launcher.maml_sweep_local_launcher import (
     LocalLauncher,
     LocalLauncherConf,
 )
 from maml_sweep.errors import InputError
+from maml_sweep.search.lease import process_start
 
 WORDS = "hydra_plugins.maml_sweep_local_launcher._processes"
 
@@ -125,22 +126,39 @@ def test_once_told_to_stop_nobody_is_started() -> None:
     stage: Any = Stage({0: [130], 1: [-signal.SIGTERM], 2: [b"never"]})
     processes = Processes(launched.wait_for_a_signal, {i: b"%d" % i for i in range(3)}, 2, 3, stage)
     stage.act = lambda index: signal.raise_signal(signal.SIGTERM) if index == 1 else None
-    before = [signal.getsignal(each) for each in _processes.STOPS]
+    before = [signal.getsignal(each) for each in _children.STOPS]
     assert processes.run() == {0: 130, 1: -signal.SIGTERM, 2: 130}
     assert processes.stopped and stage.started == [0, 1]
-    assert [signal.getsignal(each) for each in _processes.STOPS] == before
+    assert [signal.getsignal(each) for each in _children.STOPS] == before
 
 
 def test_signals_go_on_to_those_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
-    processes = Processes(launched.wait_for_a_signal, {}, 1, 0)
-    for pid, alive in ((11, True), (12, False)):
+    stage: Any = Stage({})
+    processes = Processes(launched.wait_for_a_signal, {}, 1, 0, stage)
+    for pid, alive, listens in ((11, True, True), (12, False, True), (13, True, False)):
         actor: Any = Actor(0, None, lambda: None)  # type: ignore[arg-type]
         actor.pid, actor.is_alive = pid, lambda alive=alive: alive
-        processes._alive.append(_processes._Child(pid, actor, None))  # type: ignore[arg-type]
+        child = _processes._Child(pid, actor, None, listens)  # type: ignore[arg-type]
+        processes._alive.append(child)
     processes._hand_on(signal.SIGINT, None)
     assert sent == [(11, signal.SIGTERM)]
+    processes._hear(processes._alive[-1])  # what would have been lost on it is sent late
+    assert sent == [(11, signal.SIGTERM), (13, signal.SIGTERM)]
+
+
+def test_where_nothing_can_be_started_it_is_tried_again_and_given_up() -> None:
+    stage: Any = Stage({0: [b"zero"], 1: [b"never"] * 3})
+
+    def refuse(index: int) -> None:
+        if index == 1:
+            raise BrokenPipeError("what processes are forked from has died")
+
+    stage.act = refuse
+    outcomes = Processes(launched.wait_for_a_signal, {0: b"0", 1: b"1"}, 2, 2, stage).run()
+    assert outcomes[0] == b"zero" and stage.started == [0, 1, 1, 1]
+    assert str(outcomes[1]) == "worker 1 died 3 times, at last by exit code 1"
 
 
 class Unreadable(Exception):
@@ -171,34 +189,85 @@ def hydras_own() -> Iterator[None]:
     root.setLevel(level)
 
 
-@pytest.mark.usefixtures("hydras_own")
-def test_jobs_of_hydra_in_processes_of_their_own(tmp_path: Path) -> None:
+def launch(folder: Path, task: Callable[[Any], str], count: int) -> Sequence[JobReturn]:
+    """What so many jobs return; `study.name` is a file in the folder."""
     composing = composer("hydra/job_logging=none", "hydra/hydra_logging=none")
-    config = composing.compose([f"study.name={tmp_path}/died"], RunMode.MULTIRUN)
+    config = composing.compose([f"study.name={folder}/died"], RunMode.MULTIRUN)
     with open_dict(config):
-        config.hydra.sweep.dir = str(tmp_path)
+        config.hydra.sweep.dir = str(folder)
     launcher = LocalLauncher(restarts=1, n_jobs=2)
     context = HydraContext(composing.loader, Callbacks())
-    launcher.setup(
-        hydra_context=context, task_function=launched.die_once_then_answer, config=config
-    )
-    said = f"study.name='{tmp_path}/died'"
-    results = launcher.launch([[said], [said]], initial_job_idx=0)
+    launcher.setup(hydra_context=context, task_function=task, config=config)
+    jobs = [[f"study.name='{folder}/died'"]] * count
+    results: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)
+    return results
+
+
+@pytest.mark.usefixtures("hydras_own")
+def test_jobs_of_hydra_in_processes_of_their_own(tmp_path: Path) -> None:
+    results = launch(tmp_path, launched.die_once_then_answer, 2)
     answers = [result.return_value.split(" of ") for result in results]
     assert [answer for answer, _ in answers] == ["answer 0", "answer 1"]
     assert (tmp_path / "died").exists()
     assert len({os.getpid(), *(int(pid) for _, pid in answers)}) == 3
 
 
+@pytest.mark.usefixtures("hydras_own")
+def test_a_job_has_the_environment_of_its_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is forked from a process that started before."""
+    _server.load_ahead()
+    monkeypatch.setenv("MAML_SWEEP_LATE", "told late")
+    (result,) = launch(tmp_path, launched.tell_what_is_late, 1)
+    assert result.return_value == "told late"
+
+
+def test_what_loads_ahead_ends_with_who_started_it(tmp_path: Path) -> None:
+    """A refused command waits for nothing: not for the import, nor leaves it behind."""
+    code = (
+        "import pathlib, time\n"
+        "from hydra_plugins.maml_sweep_local_launcher._server import load_ahead\n"
+        "load_ahead('launched_ahead')\n"
+        f"ready = pathlib.Path({str(tmp_path)!r}, 'ready')\n"
+        "while not ready.exists(): time.sleep(0.02)\n"
+    )
+    environment = environment_of_tests() | {"LAUNCHED_AHEAD": str(tmp_path)}
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, timeout=50, check=True
+    )
+    pid = int((tmp_path / "ready").read_text())
+    _until(lambda: process_start(pid) is None)
+
+
+def test_loading_ahead_starts_no_threads() -> None:
+    """A fork has none of them, nor what they hold; NumPy's are OpenBLAS's, which knows of forks."""
+    code = (
+        "import os, numpy\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "import maml_sweep.search.loaded, sys\n"
+        "print('tensorflow' in sys.modules, len(os.listdir('/proc/self/task')) - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True 0\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's")
 def test_a_child_of_a_killed_parent_is_told(tmp_path: Path) -> None:
     code = f"import launched; launched.parent({str(tmp_path)!r})"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment_of_tests())
     _until((tmp_path / "ready").exists)
     process.kill()
     process.wait()
     _until((tmp_path / "told").exists)
+
+
+def environment_of_tests() -> dict[str, str]:
+    """One in which a new Python finds the tests' modules."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def _until(seen: Callable[[], bool]) -> None:

@@ -111,16 +111,36 @@ def test_a_trial_that_began_and_ended_between_two_looks_is_seen(tmp_path: Path) 
     with statements(observer) as seen:
         states = [trial.state for trial in observer.get_trials(deepcopy=False)]
     assert states == 2 * [TrialState.COMPLETE] + 4 * [TrialState.WAITING]
-    assert len(seen) == 2 + 4 + 6  # the heads, what grew, and the two trials whole
+    assert len(seen) == 1 + 2 + 4 + 6  # the version, the heads, what grew, the two trials whole
+
+
+def test_while_nobody_else_writes_nothing_is_read_again(tmp_path: Path) -> None:
+    """SQLite tells in one word whether others wrote; what we wrote, the memory has already."""
+    mine, other = opened(tmp_path, 2)
+    assert len(mine.trials) == 6
+    trial = storage.pop(mine, {})
+    assert trial is not None
+    storage.report_all(mine, [(trial.number, 1, 0.5)])
+    with statements(mine) as seen:
+        assert mine.get_trials(deepcopy=False)[0].intermediate_values == {1: 0.5}
+    assert seen == ["PRAGMA data_version"]
+    popped = storage.pop(other, {})
+    assert popped is not None
+    storage.report_all(other, [(popped.number, 1, 0.25)])
+    with statements(mine) as seen:
+        states = [each.state for each in mine.get_trials(deepcopy=False)]
+    assert states == 2 * [TrialState.RUNNING] + 4 * [TrialState.WAITING]
+    assert len(seen) > 1 and mine.trials[1].intermediate_values == {1: 0.25}
 
 
 def test_a_look_takes_as_many_statements_whatever_the_size(tmp_path: Path) -> None:
     for n_trials in (5, 60):
-        one, _ = opened(tmp_path / str(n_trials), 2, n_trials)
+        one, other = opened(tmp_path / str(n_trials), 2, n_trials)
         assert len(one.trials) == n_trials
+        other.set_user_attr("beat", 1)
         with statements(one) as seen:
             one.get_trials(deepcopy=False)
-        assert len(seen) == 2 + 4
+        assert len(seen) == 1 + 2 + 4
 
 
 def test_slots_are_queued_in_as_many_statements_whatever_their_number(tmp_path: Path) -> None:
@@ -167,8 +187,8 @@ def test_what_was_taken_from_us_is_known_at_once(
     assert trial is not None
     heir.tell(0, state=TrialState.FAIL)
     assert zombie.get_trials(deepcopy=False)[0].state == TrialState.RUNNING
-    with pytest.raises(UpdateFinishedTrialError):
-        storage.note(trial, {"iterations": 1})
+    with pytest.raises(UpdateFinishedTrialError), storage.noting(trial, {"iterations": 1}):
+        zombie.tell(0, 1.0)
     assert zombie.get_trials(deepcopy=False)[0].state == TrialState.FAIL
     assert "iterations" not in tables(tmp_path)[0].user_attrs
 

@@ -257,6 +257,10 @@ def test_time_is_shared_by_work(sines: Program) -> None:
         pass
     assert runs[0].seconds == pytest.approx(2 * runs[1].seconds)
     assert sum(run.seconds for run in runs) == pytest.approx(trainer.busy - trainer.tally.tracing)
+    begun = trainer.busy, sines.starting
+    trial.start(sines, settings(0.01, 1, batch=2, meta_lr=1e-3), 0)  # initial weights count, too
+    assert sines.starting > begun[1]
+    assert trainer.busy - begun[0] == pytest.approx(sines.starting - begun[1])
 
 
 def test_the_caller_hears_of_every_call(sines: Program) -> None:

@@ -130,6 +130,18 @@ def test_an_evaluation_is_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read["errors"], errors)
 
 
+def test_an_evaluation_takes_half_the_room_where_that_loses_nothing(tmp_path: Path) -> None:
+    single = np.array([0.1, np.nan, np.inf], np.float32).astype(float)
+    double = np.array([0.1, 1e300])
+    records.write_evaluation(tmp_path, 7, single=single, double=double, rung=np.arange(3))
+    with np.load(tmp_path / "evaluations" / "7.npz") as read:
+        assert [read[x].dtype for x in ("single", "double", "rung")] == [
+            np.float32, np.float64, np.int64
+        ]  # fmt: skip
+        np.testing.assert_array_equal(read["single"], single)
+        np.testing.assert_array_equal(read["double"], double)
+
+
 @pytest.mark.parametrize("crash", ["write", "fsync", "replace"])
 def test_a_crash_while_writing_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: str

@@ -165,6 +165,11 @@ def test_a_users_sampler_works_through_target() -> None:
     assert samplers.build(node, 0, 0).flavour == "plum"  # type: ignore[attr-defined]
 
 
+def test_an_argument_that_is_a_node_is_built_too() -> None:
+    node = {"_target_": f"{__name__}.Mine", "flavour": {"_target_": "builtins.str", "object": 7}}
+    assert samplers.build(node, 0, 0).flavour == "7"  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("node", "message"),
     [

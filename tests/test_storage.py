@@ -272,39 +272,42 @@ def test_a_pop_whose_answer_was_lost_pops_no_second_trial(tmp_path: Path) -> Non
     assert states == [TrialState.RUNNING] + 3 * [TrialState.WAITING]
 
 
-def test_a_report_and_notes_whose_answer_was_lost_are_there_once(tmp_path: Path) -> None:
+def test_a_report_whose_answer_was_lost_is_there_once(tmp_path: Path) -> None:
+    opened = on_disk(tmp_path)
+    assert storage.pop(opened, {}) is not None
+    deafen(opened)
+    assert storage.report_all(opened, [(0, 1, 0.5)]) == set()
+    found = study.open_study(study.storage_url(None, tmp_path), "s").trials[0]
+    assert found.intermediate_values == {1: 0.5}
+
+
+def test_a_result_whose_answer_was_lost_was_told_by_us(tmp_path: Path) -> None:
     opened = on_disk(tmp_path)
     trial = storage.pop(opened, {})
     assert trial is not None
     deafen(opened)
-    assert storage.report_all(opened, [(0, 1, 0.5)]) == set()
-    deafen(opened)
-    storage.note(trial, {"iterations": 7})
-    found = study.open_study(study.storage_url(None, tmp_path), "s").trials[0]
-    assert (found.intermediate_values, found.user_attrs["iterations"]) == ({1: 0.5}, 7)
-
-
-def test_a_result_whose_answer_was_lost_was_told_by_us(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = on_disk(tmp_path)
-    assert storage.pop(opened, {}) is not None
+    with storage.noting(trial, {"iterations": 7}):
+        opened.tell(0, 0.25)
+    for each in (opened, study.open_study(study.storage_url(None, tmp_path), "s")):
+        ended = each.trials[0]
+        assert (ended.state, ended.value) == (TrialState.COMPLETE, 0.25)
+        assert ended.user_attrs["iterations"] == 7
     mirror: Any = opened._storage
-    mirror.patience = Clock().patience
-    tell, calls = mirror._backend.set_trial_state_values, []
-
-    def tell_and_break(*args: Any) -> bool:
-        calls.append(args)
-        done = bool(tell(*args))
-        if len(calls) == 1:
-            raise lost()
-        return done
-
-    monkeypatch.setattr(mirror._backend, "set_trial_state_values", tell_and_break)
-    opened.tell(0, 0.25)
-    assert len(calls) == 2 and opened.trials[0].value == 0.25
     with pytest.raises(UpdateFinishedTrialError):  # but not what others told
         mirror.set_trial_state_values(1, TrialState.FAIL)
+
+
+def test_what_is_noted_comes_with_the_result_or_not_at_all(opened: optuna.Study) -> None:
+    trial, other = storage.pop(opened, {}), storage.pop(opened, {})
+    assert trial is not None and other is not None
+    with storage.noting(trial, {"iterations": 7}):
+        opened.tell(trial.number, 0.25)
+    opened.tell(other.number, state=TrialState.FAIL)
+    with pytest.raises((UpdateFinishedTrialError, ValueError)), storage.noting(other, {"late": 1}):
+        opened.tell(other.number, 0.5)
+    attrs = [each.user_attrs for each in opened.trials[:2]]
+    assert [each.get("iterations") for each in attrs] == [7, None]
+    assert "late" not in attrs[1]
 
 
 # Packs in one transaction.

@@ -241,6 +241,8 @@ def test_a_full_disk_costs_files_not_trials(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         files.write_atomic(path, content, **how)
 
+    monkeypatch.setattr(worker, "KEEP", 0.0)
+    monkeypatch.setattr(worker, "KEEP_SHARE", math.inf)  # so at every rung
     monkeypatch.setattr(checkpoint, "write_atomic", full)
     monkeypatch.setattr(records, "write_atomic", full)
     done = sweep(tmp_path, *STEADY)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,12 +17,11 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup
 from joblib.externals import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 from omegaconf import open_dict
 
-from hydra_plugins.maml_sweep_local_launcher._processes import ENDED, STOPS, Died, Processes, listen
+from hydra_plugins.maml_sweep_local_launcher._children import begin
+from hydra_plugins.maml_sweep_local_launcher._processes import Died, Processes
 
 if TYPE_CHECKING:
     from hydra_plugins.maml_sweep_local_launcher.maml_sweep_local_launcher import LocalLauncher
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def launch(
@@ -51,8 +48,8 @@ def launch(
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     what = (launcher.hydra_context, config, launcher.task_function, Singleton.get_state())
     jobs = {
-        first + offset: cloudpickle.dumps((first + offset, list(overrides), *what))
-        for offset, overrides in enumerate(job_overrides)
+        index: cloudpickle.dumps((dict(os.environ), (index, list(overrides), *what)))
+        for index, overrides in enumerate(job_overrides, first)
     }
     processes = Processes(run, jobs, launcher.n_jobs or _cores(), launcher.restarts)
     outcomes = processes.run()
@@ -80,21 +77,20 @@ def _returned(outcome: bytes | int | Died) -> JobReturn:
 # -- in the new process -----------------------------------------------------------------------
 
 
-def run(payload: bytes, results: Connection, parent: int) -> None:
-    """Runs one job and sends what came of it; the entry of a spawned process.
+def run(payload: bytes, results: Connection) -> None:
+    """Runs one job and sends what came of it; the entry of a process.
 
     Args:
       payload: see `launch`.
       results: where the pickled JobReturn goes.
-      parent: the launching process.
 
     Raises:
       SystemExit: what the job exited with.
     """
-    _end_quietly_on_signals()
-    _outlive_no_parent(parent)
-    listen()
-    index, *_ = job = pickle.loads(payload)
+    begin(results)
+    environment, job = pickle.loads(payload)
+    os.environ.update(environment)  # as it is by now where the launching process is
+    index, *_ = job
     if index > 0 and sys.stdout.isatty():
         # One live view is enough on a terminal; a job's lines are in its own log file, too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -132,18 +128,3 @@ def _pickled(returned: JobReturn) -> bytes:
         value = RuntimeError(f"{returned._return_value!r} ({error})")
         sent = cloudpickle.dumps(JobReturn(status=JobStatus.FAILED, _return_value=value))
     return bytes(sent)
-
-
-def _end_quietly_on_signals() -> None:
-    """Until a worker listens to signals it holds nothing that would have to be handed back."""
-    for each in STOPS:
-        signal.signal(each, lambda *_: os._exit(ENDED[-1]))
-
-
-def _outlive_no_parent(parent: int) -> None:
-    """Has the kernel send SIGTERM when the launching process dies (Linux; nothing elsewhere)."""
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(ENDED[-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import threading
@@ -11,15 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from multiprocessing.resource_tracker import ensure_running
 from types import FrameType
 from typing import Any
 
+from hydra_plugins.maml_sweep_local_launcher._children import ENDED, LISTENS, STOPS, listen
+from hydra_plugins.maml_sweep_local_launcher._server import Context, default_context
+
 log = logging.getLogger(__name__)
 
-ENDED = (0, 2, 130)  # exit codes that a process chose: done, wrong input, interrupted
-STOPS = (signal.SIGINT, signal.SIGTERM)
 _LOOK = 1.0  # seconds: a grandchild may hold a dead child's pipe open
 
 
@@ -29,18 +29,19 @@ class Died(Exception):
 
 @dataclass
 class _Child:
-    """A running process and where its result comes from."""
+    """A running process, where its result comes from, and whether it minds signals to stop yet."""
 
     index: int
-    process: SpawnProcess
+    process: BaseProcess
     results: Connection
+    listens: bool = False
 
 
 class Processes:
-    """Runs one function on several payloads, each in a spawned process.
+    """Runs one function on several payloads, each in a process of its own.
 
     Args:
-      target: gets a payload, a connection to send bytes to, and this process's id.
+      target: gets a payload, and a connection to send bytes to: `LISTENS`, then its result.
       payloads: by number.
       at_once: how many run at a time.
       restarts: how often each is started again when it dies without a result.
@@ -49,18 +50,19 @@ class Processes:
 
     def __init__(
         self,
-        target: Callable[[bytes, Connection, int], None],
+        target: Callable[[bytes, Connection], None],
         payloads: Mapping[int, bytes],
         at_once: int,
         restarts: int,
-        context: SpawnContext | None = None,
+        context: Context | None = None,
     ) -> None:
         self.stopped = False  # whether a signal to stop came
+        self._stop = STOPS[0]  # what to send on then
         self._target = target
         self._payloads = payloads
         self._at_once = at_once
         self._restarts = restarts
-        self._context = context or multiprocessing.get_context("spawn")
+        self._context = context or default_context()
         self._waiting = list(payloads)
         self._alive: list[_Child] = []
         self._deaths = dict.fromkeys(payloads, 0)
@@ -91,13 +93,15 @@ class Processes:
         while self._waiting and len(self._alive) < self._at_once:
             index = self._waiting.pop(0)
             receiving, sending = self._context.Pipe(duplex=False)
-            arguments = (self._payloads[index], sending, os.getpid())
             process = self._context.Process(
-                target=self._target, args=arguments, name=f"job-{index}"
+                target=self._target, args=(self._payloads[index], sending), name=f"job-{index}"
             )
-            with _held_back():  # until the child is known here and knows what to do with them
-                process.start()
-                self._alive.append(_Child(index, process, receiving))
+            try:
+                with _held_back():  # until the child is known here
+                    process.start()
+                    self._alive.append(_Child(index, process, receiving))
+            except (OSError, EOFError):  # what it was to be forked from has died
+                self._note(index, None, ENDED[-1] if self.stopped else 1)
             sending.close()  # the child's end: when it dies, ours hears of it
 
     def _collect(self) -> None:
@@ -106,6 +110,9 @@ class Processes:
         for child in list(self._alive):
             if child.results in ready or child.process.exitcode is not None:
                 sent = self._received(child)
+                if sent == LISTENS:
+                    self._hear(child)
+                    continue
                 child.process.join()
                 child.results.close()
                 self._alive.remove(child)
@@ -117,6 +124,13 @@ class Processes:
             if child.results.poll():
                 return child.results.recv_bytes()
         return None
+
+    def _hear(self, child: _Child) -> None:
+        """From now on it can be told to stop; it is, if that is late."""
+        with _held_back():  # twice would be once too often
+            child.listens = True
+            if self.stopped:
+                self._tell(child)
 
     def _note(self, index: int, sent: bytes | None, code: int) -> None:
         """Keeps a process's outcome, or lines it up again."""
@@ -156,11 +170,15 @@ class Processes:
     def _hand_on(self, number: int, frame: FrameType | None) -> None:
         """Sends the other of the two: this one may have gone to all, and twice the same kills."""
         self.stopped = True
-        (other,) = {*STOPS} - {number}
+        (self._stop,) = {*STOPS} - {number}
         for child in self._alive:
-            if child.process.is_alive():
-                with suppress(ProcessLookupError):
-                    os.kill(child.process.pid or 0, other)
+            if child.listens:
+                self._tell(child)
+
+    def _tell(self, child: _Child) -> None:
+        if child.process.is_alive():
+            with suppress(ProcessLookupError):
+                os.kill(child.process.pid or 0, self._stop)
 
 
 @contextmanager
@@ -172,11 +190,6 @@ def _held_back() -> Iterator[None]:
         yield
     finally:
         listen()
-
-
-def listen() -> None:
-    """Lets the signals to stop come, those that came meanwhile as well."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def times(count: int) -> str:

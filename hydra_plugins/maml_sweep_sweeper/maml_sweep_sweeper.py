@@ -58,7 +58,12 @@ class MamlSweeper(Sweeper):
         Raises:
           SystemExit: 2, one line on stderr, if the user's input is wrong.
         """
-        from maml_sweep.search.launch import sweep
+        from hydra_plugins.maml_sweep_local_launcher._server import load_ahead
+        from maml_sweep.search.launchers import takes_local
 
         assert self.config is not None and self.hydra_context is not None
+        if takes_local(self.config):  # its workers load what they need while the plan is made
+            load_ahead("maml_sweep.search.loaded")
+        from maml_sweep.search.launch import sweep
+
         return sweep(arguments, self.config, self.hydra_context, self.root)

@@ -40,7 +40,8 @@ class Evaluation:
         """A file's; None where there is none, or none that can be used."""
         try:
             with np.load(path) as file:
-                return cls(file["metric"], file["rung_step"], file["rung_metric"])
+                metric, rung_metric = (file[x].astype(float) for x in ("metric", "rung_metric"))
+                return cls(metric, file["rung_step"], rung_metric)
         except (OSError, KeyError, ValueError, zipfile.BadZipFile):
             return None
 

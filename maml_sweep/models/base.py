@@ -66,8 +66,11 @@ def draw(
     """
     values = []
     for index, parameter in enumerate(parameters):
-        draws = _draws(parameter, streams.fold_in(keys, index), dtype)
-        value = tf.constant(parameter.mean, dtype) + parameter.deviation * draws
+        value = tf.constant(parameter.mean, dtype)
+        if parameter.deviation:
+            value += parameter.deviation * _draws(parameter, streams.fold_in(keys, index), dtype)
+        else:
+            value = tf.broadcast_to(value, [tf.shape(keys)[0], *parameter.shape])
         if parameter.knob:
             start = (knobs or {})[parameter.knob]
             value += tf.reshape(start, [-1, *[1] * len(parameter.shape)])

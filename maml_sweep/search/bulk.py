@@ -51,8 +51,13 @@ def pop(study: optuna.Study, marks: Mapping[str, Any]) -> optuna.Trial | None:
     if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         return None
     trial = study.ask()
-    note(trial, {key: mark for key, mark in marks.items() if key not in trial.user_attrs})
+    _note(trial, {key: mark for key, mark in marks.items() if key not in trial.user_attrs})
     return trial
+
+
+def _note(trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
+    for key, value in attrs.items():
+        trial.set_user_attr(key, value)
 
 
 @contextmanager
@@ -63,20 +68,20 @@ def at_once(trial: optuna.Trial) -> Iterator[None]:
         yield
 
 
-def note(trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
-    """Gives a running trial user attributes that it has not.
+@contextmanager
+def noting(trial: optuna.Trial, attrs: Mapping[str, Any]) -> Iterator[None]:
+    """Has a running trial that is told within get user attributes, too: in the same transaction.
 
     Raises:
       UpdateFinishedTrialError: it runs no longer.
     """
     storage = trial.study._storage
-    if not isinstance(storage, Mirror):
-        for key, value in attrs.items():
-            trial.set_user_attr(key, value)
+    if isinstance(storage, Mirror):
+        with storage.noting(attrs):
+            yield
         return
-    if not storage.note(trial.study._study_id, trial.number, attrs):
-        raise UpdateFinishedTrialError(f"trial {trial.number} runs no longer")
-    trial._cached_frozen_trial.user_attrs.update(attrs)
+    _note(trial, attrs)
+    yield
 
 
 def report_all(study: optuna.Study, values: Sequence[tuple[int, int, float]]) -> set[int]:

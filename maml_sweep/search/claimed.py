@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -25,7 +26,7 @@ class Claimed:
     training: Trial
     values: Mapping[str, Any]
 
-    @property
+    @cached_property
     def slot(self) -> int:
         """The slot it stands for."""
         return int(self.asked.user_attrs["slot"])

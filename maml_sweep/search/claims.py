@@ -195,10 +195,11 @@ class Claims:
         if state == TrialState.COMPLETE and (value is None or not math.isfinite(value)):
             raise ValueError(f"trial {trial.number}: COMPLETE needs a finite value, got {value}")
         try:
-            storage.note(trial, attrs)
             if "diverged" in attrs:
                 trial.set_constraint("diverged", 1.0 / (1.0 + float(attrs["diverged"])))
-            return self._tell(trial.number, state, value if state == TrialState.COMPLETE else None)
+            with storage.noting(trial, attrs):
+                kept = value if state == TrialState.COMPLETE else None
+                return self._tell(trial.number, state, kept)
         except UpdateFinishedTrialError:
             return False
 
@@ -268,6 +269,9 @@ class Claims:
 
     def reap(self) -> int:
         """Takes back the trials of workers that are dead or silent; returns how many."""
+        running = (each for each in self._trials() if each.state == TrialState.RUNNING)
+        if all(each.user_attrs.get("worker") == self.worker for each in running):
+            return 0
         with self._locked():
             return self._reap()
 

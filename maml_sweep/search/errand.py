@@ -87,9 +87,8 @@ def for_launcher(
     """
     config = deepcopy(config)
     with open_dict(config):
-        if config.workers > 1 and launchers.kind(config.hydra.launcher) == launchers.BASIC:
+        if launchers.takes_local(config):
             _take_local(config)
-        if launchers.kind(config.hydra.launcher) == launchers.LOCAL:
             config.hydra.launcher.n_jobs = config.hydra.launcher.n_jobs or config.workers
         if launchers.kind(config.hydra.launcher) == launchers.RAY:
             _leave_store_alone(config)
@@ -102,7 +101,9 @@ def for_launcher(
 
 
 def _take_local(config: DictConfig) -> None:
-    """Several workers and no launcher named: ours. Jobs compose their configuration with it too."""
+    """Our launcher even if none was named. Jobs compose their configuration with it, too."""
+    if launchers.kind(config.hydra.launcher) == launchers.LOCAL:
+        return
     choice = f"{launchers.GROUP}={launchers.LOCAL}"
     config.hydra.launcher = ConfigStore.instance().load(f"{launchers.GROUP}/local.yaml").node
     config.hydra.overrides.hydra.append(choice)

@@ -45,6 +45,16 @@ def kind(launcher: Any) -> str:
     return _KINDS.get(str(launcher._target_), str(launcher._target_))
 
 
+def takes_local(config: Any) -> bool:
+    """Whether workers are processes of our launcher: it is named, or none is and they are several.
+
+    Args:
+      config: a composition, Hydra's node included.
+    """
+    name = kind(config.hydra.launcher)
+    return name == LOCAL or (name == BASIC and config.workers > 1)
+
+
 def installed(name: str) -> bool:
     """Whether a launcher can be used here; one that we do not know is Hydra's to judge."""
     needed, _ = PACKAGES.get(name, ((), ""))

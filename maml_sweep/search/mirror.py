@@ -24,10 +24,11 @@ by its marks.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import RLock
 from typing import Any, TypeVar
 
@@ -66,6 +67,7 @@ class Mirror(Database):
         self._clock = clock
         self._copies: dict[int, Copy] = {}
         self._drawn: list[Drawn] | None = None
+        self._noted: Mapping[str, Any] = {}
         self._lock = RLock()
 
     def delete_study(self, study_id: int) -> None:
@@ -80,7 +82,7 @@ class Mirror(Database):
         """Has the next look at any trial see all that others have written."""
         with self._lock:
             for each in self._copies.values():
-                each.looked = -float("inf")
+                each.looked = -math.inf
 
     def get_all_trials(
         self,
@@ -153,6 +155,9 @@ class Mirror(Database):
     def _catch_up(self, connection: Any, study_id: int, known: Copy) -> None:
         """Brings a copy up to date; nothing is changed if the connection breaks meanwhile."""
         looked = self._clock()
+        if self._unchanged(connection, study_id, known):
+            known.looked = looked
+            return
         heads = self._tables.heads(connection, study_id, known.settled, known.last)
         queue = known.still_waiting(heads.states, heads.first)
         if len(queue) != heads.queued:  # somebody was taken from the middle of the queue
@@ -169,6 +174,18 @@ class Mirror(Database):
             (looked, [max(pair) for pair in zip(ends, known.marks[-1][1], strict=True)])
         )
         known.looked = looked
+
+    def _unchanged(self, connection: Any, study_id: int, known: Copy) -> bool:
+        """Whether nobody else has written since this connection was last asked: SQLite knows.
+
+        What it wrote itself, this process has entered in its memory, or the copy has expired.
+        """
+        if self._on_server:
+            return False
+        version = connection.exec_driver_sql("PRAGMA data_version").scalar()
+        before = connection.info.get(study_id)
+        connection.info[study_id] = (known, version)
+        return before == (known, version) and math.isfinite(known.looked)
 
     @property
     def _on_server(self) -> bool:
@@ -215,31 +232,45 @@ class Mirror(Database):
           Its id; it is this process's own from then on. None where none waits.
         """
         with self._lock:
-            known = self._copy(study_id)
-            popped: int | None = self.run(self._pop, study_id, known.first_waiting, marks, [])
+            known, now = self._copy(study_id), datetime.now(UTC)
+            first = known.first_waiting
+            popped: int | None = self.run(self._pop, study_id, first, marks, now, [])
             if popped is not None:
-                known.put(self.run(self._tables.whole, [popped])[0])
+                known.put(self._begun(known.get(popped), popped, marks, now))
                 known.own.add(popped)
             return popped
 
-    def _pop(self, connection: Any, study_id: int, first: int, marks: Any, tried: Any) -> Any:
+    def _begun(
+        self, waited: FrozenTrial | None, trial_id: int, marks: Mapping[str, Any], now: datetime
+    ) -> FrozenTrial:
+        """A trial that was popped; one that waits is never changed, so what we know of it holds."""
+        if waited is None or waited.state != TrialState.WAITING:
+            whole: FrozenTrial = self.run(self._tables.whole, [trial_id])[0]
+            return whole
+        begun = clone(waited)
+        begun.state, begun.datetime_start = TrialState.RUNNING, self._tables.local_time(now)
+        begun._user_attrs = {**marks, **begun._user_attrs}
+        return begun
+
+    def _pop(
+        self, connection: Any, study_id: int, first: int, marks: Any, now: datetime, tried: Any
+    ) -> Any:
         for trial_id in tried:
             if self._tables.marked(connection, trial_id, marks):
                 return trial_id  # the commit came through, its answer did not
-        popped = self._tables.pop(connection, study_id, first, marks)
+        popped = self._tables.pop(connection, study_id, first, marks, now)
         tried.append(popped)
         return popped
 
-    def note(self, study_id: int, number: int, attrs: Mapping[str, Any]) -> bool:
-        """Gives a running trial user attributes, all or none; False if it runs no longer."""
+    @contextmanager
+    def noting(self, attrs: Mapping[str, Any]) -> Iterator[None]:
+        """Has the trial that is ended within get user attributes in the same transaction."""
         with self._lock:
-            trial_id = self.get_trial_id_from_study_id_trial_number(study_id, number)
-            if not self.run(self._tables.note, trial_id, attrs):
-                self.expire()
-                return False
-            for key, value in attrs.items():
-                self._enter(trial_id, "_user_attrs", key, value)
-            return True
+            self._noted = attrs
+            try:
+                yield
+            finally:
+                self._noted = {}
 
     def report_all(self, study_id: int, values: Sequence[tuple[int, int, float]]) -> set[int]:
         """See `maml_sweep.search.storage.report_all`."""
@@ -322,6 +353,7 @@ class Mirror(Database):
             if known is not None and trial_id in known[0].own and state.is_finished():
                 ended = clone(known[1])
                 ended.state, ended.values = state, values
+                ended._user_attrs |= self._noted
                 ended.datetime_complete = datetime.now()
                 known[0].put(ended)
             elif known is not None:
@@ -333,11 +365,19 @@ class Mirror(Database):
     def _tell(self, trial_id: int, state: TrialState, values: Any, tried: list[int]) -> bool:
         tried.append(trial_id)
         try:
+            if state.is_finished():
+                return self._end(trial_id, state, values)
             return self._backend.set_trial_state_values(trial_id, state, values)
         except UpdateFinishedTrialError:
             if len(tried) > 1 and self._backend.get_trial(trial_id).state == state:
                 return True  # the commit came through, its answer did not
             raise
+
+    def _end(self, trial_id: int, state: TrialState, values: Any) -> bool:
+        with self.engine.begin() as connection:
+            if not self._tables.end(connection, trial_id, state, values, self._noted):
+                raise UpdateFinishedTrialError(f"trial {trial_id} is finished already")
+        return True
 
     def _write(self, trial_id: int, write: Callable[..., T], *args: Any) -> T:
         try:

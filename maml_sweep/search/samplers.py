@@ -60,7 +60,7 @@ def build(cfg_sampler: Mapping[str, Any], seed: int, number: int) -> BaseSampler
             warnings.filterwarnings("ignore", named, ExperimentalWarning)
         try:
             node = {key: value for key, value in cfg_sampler.items() if key != "_target_"}
-            made = instantiate({"_target_": sampler, **arguments, **node})
+            made = _made(sampler, {**arguments, **node})
         except (HydraException, TypeError, ValueError) as error:
             raise InputError(f"sampler: {_cause(error)}") from None
     if not isinstance(made, BaseSampler):
@@ -69,6 +69,14 @@ def build(cfg_sampler: Mapping[str, Any], seed: int, number: int) -> BaseSampler
             f"{cfg_sampler['_target_']}"
         )
     return made
+
+
+def _made(sampler: Any, arguments: dict[str, Any]) -> Any:
+    """The sampler; by Hydra, which takes some ms, where an argument is more than a plain value."""
+    plain = all(isinstance(x, bool | int | float | str | None) for x in arguments.values())
+    if plain and not any(key.startswith("_") for key in arguments):
+        return sampler(**arguments)
+    return instantiate({"_target_": sampler, **arguments})
 
 
 def _target(cfg_sampler: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 
 from maml_sweep.errors import InputError
-from maml_sweep.search.bulk import at_once, expire, note, pop, queue_all, report_all
+from maml_sweep.search.bulk import at_once, expire, noting, pop, queue_all, report_all
 from maml_sweep.search.mirror import Mirror
 from maml_sweep.search.refusals import masked, refusal
 from maml_sweep.search.sharing import exclusive, exclusive_for, is_exclusive, lives_here, now
@@ -32,7 +32,7 @@ __all__ = [
     "is_exclusive",
     "lives_here",
     "masked",
-    "note",
+    "noting",
     "now",
     "pop",
     "queue_all",

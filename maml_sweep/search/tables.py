@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Row, Table, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, func, insert, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 STUDY: Table = models.StudyModel.__table__
@@ -211,7 +211,9 @@ def local_time(utc: datetime | None) -> datetime | None:
 # Writing. Each may be repeated after a commit whose acknowledgement was lost.
 
 
-def pop(connection: Connection, study: int, first: int, marks: Mapping[str, Any]) -> int | None:
+def pop(
+    connection: Connection, study: int, first: int, marks: Mapping[str, Any], now: datetime
+) -> int | None:
     """Sets the study's first waiting trial RUNNING and marks it, in one transaction.
 
     Args:
@@ -219,6 +221,7 @@ def pop(connection: Connection, study: int, first: int, marks: Mapping[str, Any]
       study: its id.
       first: no trial below this id waits.
       marks: user attributes; one that the trial has stays.
+      now: when it begins, UTC.
 
     Returns:
       The trial's id; None where none waits.
@@ -228,7 +231,7 @@ def pop(connection: Connection, study: int, first: int, marks: Mapping[str, Any]
     head = head.order_by(TRIAL.c.trial_id).limit(1).with_for_update(skip_locked=True)
     while (trial_id := connection.scalar(head)) is not None:
         mine = update(TRIAL).where(TRIAL.c.trial_id == trial_id, *waits)
-        begun = {"state": TrialState.RUNNING, "datetime_start": datetime.now(UTC)}
+        begun = {"state": TrialState.RUNNING, "datetime_start": now}
         if connection.execute(mine.values(begun)).rowcount:  # SQLite locks no row
             put_attrs(connection, trial_id, marks)
             return int(trial_id)
@@ -250,14 +253,6 @@ def put_attrs(connection: Connection, trial_id: int, attrs: Mapping[str, Any]) -
     ])  # fmt: skip
 
 
-def note(connection: Connection, trial_id: int, attrs: Mapping[str, Any]) -> bool:
-    """The same for a trial that runs; whether it does."""
-    alive = bool(running(connection, [trial_id]))
-    if alive:
-        put_attrs(connection, trial_id, attrs)
-    return alive
-
-
 def put_params(
     connection: Connection, trial_id: int, drawn: Sequence[tuple[str, float, BaseDistribution]]
 ) -> bool:
@@ -272,12 +267,38 @@ def put_params(
     return alive
 
 
+_RUNNING = select(TRIAL.c.trial_id).where(
+    TRIAL.c.trial_id.in_(bindparam("ids", expanding=True)), TRIAL.c.state == TrialState.RUNNING
+)
+
+
 def running(connection: Connection, ids: Iterable[int]) -> set[int]:
     """Which of the trials run."""
-    mine = select(TRIAL.c.trial_id).where(
-        TRIAL.c.trial_id.in_(list(ids)), TRIAL.c.state == TrialState.RUNNING
+    return set(connection.scalars(_RUNNING, {"ids": list(ids)}))
+
+
+def end(
+    connection: Connection,
+    trial_id: int,
+    state: TrialState,
+    values: Sequence[float] | None,
+    attrs: Mapping[str, Any],
+) -> bool:
+    """Ends a trial that runs or waits, with values and further user attributes; whether it did."""
+    mine = update(TRIAL).where(
+        TRIAL.c.trial_id == trial_id, TRIAL.c.state.in_([TrialState.RUNNING, TrialState.WAITING])
     )
-    return set(connection.scalars(mine))
+    ended = {"state": state, "datetime_complete": datetime.now(UTC)}
+    if not connection.execute(mine.values(ended)).rowcount:
+        return False
+    rows = []
+    for objective, value in enumerate(values or ()):
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        rows.append({"trial_id": trial_id, "objective": objective, "value": stored,
+                     "value_type": kind})  # fmt: skip
+    _insert_new(connection, RESULT, rows)
+    put_attrs(connection, trial_id, attrs)
+    return True
 
 
 def report(connection: Connection, values: Iterable[tuple[int, int, float]]) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,12 +20,14 @@ class Group:
       trials: in the order in which they came.
       turn: when it last advanced, as a count of turns.
       program: its index among the worker's programs.
+      keep_at: when its trials are to be checkpointed next, by the monotonic clock.
     """
 
     trainer: Trainer
     trials: list[Claimed] = field(default_factory=list)
     turn: int = 0
     program: int = 0
+    keep_at: float = -math.inf
 
 
 class Turns:

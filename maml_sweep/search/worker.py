@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 CPU_PACK = 8  # fills two cores; larger packs gain little there and teach the sampler later
 GPU_PACK = 32
 PAUSE = 0.5  # seconds between two looks at what others are doing
+KEEP = 1.0  # seconds from one checkpoint to the next where rungs are closer
+KEEP_SHARE = 0.05  # of the time is spent on them at most
 SHARE = 5  # about 1 / SHARE of the budget is in flight: the sampler learns before it draws again
 
 
@@ -95,6 +97,7 @@ class Worker:
         self.composer = TrialComposer(self.plan, self.space)
         self.claims = Claims(self.study, self.plan, folder, _identity())
         self.turns = Turns()
+        self.made: dict[str, Any] = {}  # parts that trials share, see `build.components`
         self.timeline = Timeline(folder, self.claims.worker)
         self.device: Device = configure(config.device, place.cores)
         self.claims.tell(launcher=place.launcher, device=self.device.describe())
@@ -203,7 +206,7 @@ class Worker:
         values = self.space.suggest(asked)
         config = self.composer.compose(values, asked.user_attrs["trial_seed"])
         try:
-            parts = build.components(config)
+            parts = build.components(config, self.made)
         except InputError as error:
             log.error("slot %d: %s", asked.user_attrs["slot"], error)
             self.claims.fail(asked, str(error))
@@ -290,8 +293,17 @@ class Worker:
             self._finish(claimed, TrialState.COMPLETE, claimed.training.values[-1])
         for claimed in (*pruned, *diverged):
             self._finish(claimed, TrialState.PRUNED, None)
+        self._keep_all(group)
+
+    def _keep_all(self, group: Group) -> None:
+        """Checkpoints a group, if it is time to."""
+        begin = time.monotonic()
+        if begin < group.keep_at:
+            return
         for claimed in group.trials:
             self._keep(claimed)
+        end = time.monotonic()
+        group.keep_at = end + max(KEEP, (end - begin) / KEEP_SHARE)
 
     def _evaluate(self, group: Group, trials: Sequence[Claimed]) -> None:
         """Writes the adaptation curves of trials that end here."""

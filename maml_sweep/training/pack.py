@@ -72,6 +72,7 @@ class Trainer:
         self.program = program
         self.after_call = after_call
         self.slice_seconds = slice_seconds
+        self._started = program.starting  # what is not this trainer's
         self._lane_rate = 0.0  # lane-iterations a second, of the last call
         self._called: set[str] = set()  # kinds of calls made before, hence traced
         self._training, self._judging = Limit(), Limit()
@@ -85,7 +86,8 @@ class Trainer:
     @property
     def busy(self) -> float:
         """Seconds spent inside the program."""
-        return self.tally.training + self.tally.judging
+        starting = self.program.starting - self._started
+        return self.tally.training + self.tally.judging + starting
 
     def advance(self, runs: Sequence[Run], targets: Sequence[int]) -> Iterator[None]:
         """Trains each run up to its target iteration, yielding after every call.

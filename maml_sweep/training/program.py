@@ -7,6 +7,7 @@ left open, so the program is traced once. It is a pure function: state in, state
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -89,7 +90,9 @@ class Program:
         self._train = self._function(
             self._iterate, jit_compile=compiled, input_signature=signatures.train()
         )
+        self._start = self._function(self._drawn, input_signature=signatures.start())
         self._scores: dict[tuple[Split, bool, str], Any] = {}
+        self.starting = 0.0  # seconds spent drawing initial parameters
 
     # -- what callers use ---------------------------------------------------------------------
 
@@ -110,14 +113,15 @@ class Program:
         Returns:
           float [place, parameter].
         """
+        begin = time.perf_counter()
         knobs = knobs or [self.algorithm.knobs] * len(keys)
         starts = {
             name: tf.constant([each[name] for each in knobs], self.dtype)
             for name in self.algorithm.knobs
         }
-        with streams.kernels(self.kernels.operations):
-            values = draw(self.layout.parameters, tf.constant(keys), self.dtype, starts)
-        return np.asarray(self.layout.join(values))
+        drawn = np.array(self._start(tf.constant(keys), starts))
+        self.starting += time.perf_counter() - begin
+        return drawn
 
     def train(
         self, state: State, trials: Trials, lanes: Sequence[Lanes], count: int
@@ -213,6 +217,10 @@ class Program:
         return tf.function(traced, autograph=False, **options)
 
     # -- training -----------------------------------------------------------------------------
+
+    def _drawn(self, keys: Any, knobs: Mapping[str, Any]) -> Any:
+        """Initial parameters [place, parameter], of keys [place, 2] and knobs [place] each."""
+        return self.layout.join(draw(self.layout.parameters, keys, self.dtype, knobs))
 
     def _iterate(
         self, state: State, trials: Trials, lanes: Sequence[Any], count: Any

@@ -45,6 +45,10 @@ class Signatures:
     eval_bound: int
     shards: int
 
+    def start(self) -> list[Any]:
+        """(keys, knobs) of the places whose parameters are drawn."""
+        return [_words(None), self._values()]
+
     def shard(self) -> list[Any]:
         """(theta, knobs, lanes) of one shard's gradient."""
         return [self._float(None, self.size), self._knobs(), self._lanes()]
@@ -63,9 +67,11 @@ class Signatures:
         return [theta, self._knobs(), [lanes] * self.shards]
 
     def _knobs(self) -> Knobs:
-        steps, words = _integers(None), tf.TensorSpec([None, 2], tf.uint32)
-        values = {name: self._float(None) for name in self.knobs}
-        return Knobs(steps, steps, self._float(None), words, values)
+        steps = _integers(None)
+        return Knobs(steps, steps, self._float(None), _words(None), self._values())
+
+    def _values(self) -> dict[str, Any]:
+        return {name: self._float(None) for name in self.knobs}
 
     def _lanes(self) -> tuple[Any, ...]:
         return (_integers(None), _integers(None), self._float(None), _integers(self.bound))
@@ -76,3 +82,7 @@ class Signatures:
 
 def _integers(*shape: int | None) -> Any:
     return tf.TensorSpec(shape, tf.int32)
+
+
+def _words(*shape: int | None) -> Any:
+    return tf.TensorSpec([*shape, 2], tf.uint32)
