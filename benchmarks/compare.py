@@ -26,6 +26,7 @@ import argparse
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     contests = [each for name in args.only for each in SECTIONS[name](args.quick)]
+    contests = [_short_of(args.without, each) for each in contests]
     print("\n".join(_head(rounds, args.quick)), flush=True)
     try:
         for contest in contests:
@@ -105,9 +107,22 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(names)}",
     )
     parser.add_argument("--rounds", type=_positive, help="how often each is measured; default: 5")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        metavar="WORD",
+        help="leaves out who has one of these in their name, such as learn2learn",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keeps figures; to go on with")
     parser.add_argument("--quick", action="store_true", help="tiny, and one round")
     return parser
+
+
+def _short_of(words: Sequence[str], contest: Contest) -> Contest:
+    """The contest without those in whose name one of the words is."""
+    left = (x for x in contest.contestants if not any(word in x.name for word in words))
+    return replace(contest, contestants=tuple(left))
 
 
 def _positive(text: str) -> int:

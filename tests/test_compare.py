@@ -358,6 +358,15 @@ def test_the_workers_line_is_understood() -> None:
     assert found and found.groups() == ("67.82", "5.71", "73.04")
 
 
+def test_some_may_be_left_out() -> None:
+    whole = sinusoid(1, FULL)
+    left = compare._short_of(["JAX", "one by one"], whole).contestants
+    names = [each.name for each in left]
+    assert len(names) == len(whole.contestants) - 3 and len(names) > 3
+    assert not any("JAX" in name or "one by one" in name for name in names)
+    assert compare._short_of([], whole) == whole
+
+
 @pytest.mark.parametrize(
     "contest", [sinusoid(1, FULL), conv4(FULL), searches.search(searches.FULL)]
 )
