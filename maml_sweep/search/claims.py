@@ -269,6 +269,7 @@ class Claims:
 
     def reap(self) -> int:
         """Takes back the trials of workers that are dead or silent; returns how many."""
+        storage.expire(self._study)
         running = (each for each in self._trials() if each.state == TrialState.RUNNING)
         if all(each.user_attrs.get("worker") == self.worker for each in running):
             return 0
