@@ -11,7 +11,7 @@ KEPT, AGAIN = "kept", "again"  # what the way back finds: it is there, or it is 
 MEMORY = (
     Workload(
         "mlp",
-        "sinusoid K=200, MLP 40-40, 25 tasks, without kernels, which hold one task's at a time",
+        "sinusoid K=200, MLP 40-40, 25 tasks, no kernels",
         (
             *("task=sinusoid", "task.shots=200", "model=mlp", "training.meta_batch_size=25"),
             "device.kernels=false",
