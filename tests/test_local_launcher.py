@@ -240,18 +240,23 @@ def test_what_loads_ahead_ends_with_who_started_it(tmp_path: Path) -> None:
     _until(lambda: process_start(pid) is None)
 
 
-def test_loading_ahead_starts_no_threads() -> None:
-    """A fork has none of them, nor what they hold; NumPy's are OpenBLAS's, which knows of forks."""
+@pytest.mark.parametrize(("gpus", "loads"), [("", True), ("0", False)])
+def test_loading_ahead_starts_no_threads(gpus: str, loads: bool) -> None:
+    """A fork has none of them, nor what they hold; NumPy's are OpenBLAS's, which knows of forks.
+
+    CUDA does not, so TensorFlow stays away where there are GPUs.
+    """
     code = (
         "import os, numpy\n"
         "before = len(os.listdir('/proc/self/task'))\n"
         "import maml_sweep.search.loaded, sys\n"
         "print('tensorflow' in sys.modules, len(os.listdir('/proc/self/task')) - before)"
     )
+    environment = environment_of_tests() | {"CUDA_VISIBLE_DEVICES": gpus}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "True 0\n"
+    assert done.stdout == f"{loads} 0\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's")

@@ -1,11 +1,14 @@
 """What a worker needs, TensorFlow with it, loaded as soon as this is imported.
 
-For a process that workers are forked from: they find it there, and share its memory.
+For a process that workers are forked from: they find it there, and share its memory. Where there
+are GPUs each of them loads TensorFlow itself: CUDA must not be at work before a fork, and no GPU
+has shown yet that loading leaves it alone.
 """
 
 from maml_sweep.backend import tf
-from maml_sweep.search import worker
+from maml_sweep.search import place, worker
 
 __all__ = ["worker"]
 
-tf.__version__  # noqa: B018  (the first attribute read is what loads it)
+if not place.visible():
+    tf.__version__  # noqa: B018  (the first attribute read is what loads it)
