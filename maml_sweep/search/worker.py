@@ -54,7 +54,7 @@ GPU_PACK = 32
 PAUSE = 0.5  # seconds between two looks at what others are doing
 KEEP = 1.0  # seconds from one checkpoint to the next where rungs are closer
 KEEP_SHARE = 0.05  # of the time is spent on them at most
-SHARE = 5  # about 1 / SHARE of the budget is in flight: the sampler learns before it draws again
+SHARE = 8  # about 1 / SHARE of the budget is in flight: the sampler learns before it draws again
 
 
 def work(config: DictConfig) -> None:
