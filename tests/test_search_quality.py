@@ -132,7 +132,7 @@ def test_modelled_seconds() -> None:
     one = {STEPS: 2, BATCH: 25}
     assert cost([one]) == pytest.approx(0.2)
     assert cost([one] * 8) == pytest.approx(8 * 100 * 2 / 2600)
-    assert [auto_pack(trials) for trials in (1, 32, 1000)] == [1, 6, 8]
+    assert [auto_pack(trials) for trials in (1, 32, 1000)] == [1, 4, 8]
 
 
 def test_what_was_found_by_some_cost() -> None:
