@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
-from joblib.externals import cloudpickle  # type: ignore[import-untyped, unused-ignore]
 from omegaconf import open_dict
 
 from hydra_plugins.maml_sweep_local_launcher._children import begin
