@@ -98,8 +98,8 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-# used without an import statement: by name, as a file, through Optuna
-UNSEEN = {"tensorflow", "plotly", "scikit-learn"}
+# used without an import statement there: by our launcher, by name, as a file, through Optuna
+UNSEEN = {"cloudpickle", "tensorflow", "plotly", "scikit-learn"}
 BY_HAND = ROOT / "maml_sweep" / "tasks" / "glyph_data" / "make.py"
 
 
