@@ -287,7 +287,8 @@ def test_the_plugin_is_light() -> None:
     assert LocalLauncherConf().restarts == 3
     code = (
         "import sys, hydra_plugins.maml_sweep_local_launcher.maml_sweep_local_launcher as m\n"
-        "print([x for x in ('cloudpickle', 'multiprocessing.connection', 'numpy') if x in sys.modules])"
+        "late = ('cloudpickle', 'multiprocessing.connection', 'numpy')\n"
+        "print([x for x in late if x in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
