@@ -1,7 +1,7 @@
 """How the application was started: the words that start it again, and where a user's classes lie.
 
-Both are handed to workers through the environment, which spawned processes, Slurm's jobs and Ray's
-local workers inherit.
+Both are handed to workers through the environment, which our launcher's processes, Slurm's jobs and
+Ray's local workers get.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ ConfigStore.instance().store(
 
 
 class LocalLauncher(Launcher):
-    """Runs each job in a spawned process of its own, which is started again if it dies.
+    """Runs each job in a process of its own, which is started again if it dies.
 
     Devices are not its business: our workers find theirs themselves (`maml_sweep.search.place`).
 

@@ -84,6 +84,9 @@ class Claims:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
+    def _running(self) -> list[FrozenTrial]:
+        return [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
+
     # The lease.
 
     @property
@@ -270,9 +273,8 @@ class Claims:
     def reap(self) -> int:
         """Takes back the trials of workers that are dead or silent; returns how many."""
         storage.expire(self._study)
-        running = (each for each in self._trials() if each.state == TrialState.RUNNING)
-        if all(each.user_attrs.get("worker") == self.worker for each in running):
-            return 0
+        if not any(self._abandoned(trial, {self.worker}) for trial in self._running()):
+            return 0  # all are ours: no need for the lock
         with self._locked():
             return self._reap()
 
@@ -280,11 +282,7 @@ class Claims:
         now = storage.now(self._study)
         attrs = self._study.user_attrs
         known, live = leases(attrs), live_workers(attrs, now) | {self.worker}
-        taken = [
-            trial
-            for trial in self._trials()
-            if trial.state == TrialState.RUNNING and self._abandoned(trial, live)
-        ]
+        taken = [trial for trial in self._running() if self._abandoned(trial, live)]
         for trial in taken:
             worker = trial.user_attrs.get("worker")
             retired = worker is None or (worker in known and known[worker].expires == 0.0)
@@ -331,8 +329,7 @@ class Claims:
         its lease after it was first asked about here.
         """
         known = leases(self._study.user_attrs)
-        running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
-        holders = {str(trial.user_attrs.get("worker")) for trial in running} & set(known)
+        holders = {str(trial.user_attrs.get("worker")) for trial in self._running()} & set(known)
         far = {each: known[each].beat for each in holders if not known[each].is_near}
         return {each for each, beat in far.items() if self._beats.setdefault(each, beat) == beat}
 
