@@ -10,7 +10,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from maml_sweep.application import main
+from maml_sweep import ahead
 
 if __name__ == "__main__":
+    ahead.load(sys.argv[1:])
+    from maml_sweep.application import main  # Hydra comes with it, which takes time
+
     main(sys.argv[1:], shlex.join(["python", sys.argv[0]]), Path(__file__).parent)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import re
 import shlex
 import sys
@@ -57,6 +59,7 @@ def main(arguments: Sequence[str], command: str, home: Path) -> None:
     typed.note(" ".join([command, *_places(asked)]))
     typed.find_classes(home)
     sys.argv[1:] = with_multirun(arguments)
+    atexit.register(gc.freeze)  # the process ends sooner if it looks for no garbage
     train()
 
 

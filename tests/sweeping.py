@@ -126,6 +126,8 @@ def sweep(root: Path, *arguments: str) -> Sweep:
     programs: list[Program] = []
     with _captured() as heard, _recorded(programs), _hydra() as hydra:
         overrides = [f"hydra.sweeper.root={root}", *_SILENT, "study.name=s", *arguments]
+        if not any(each.startswith(("workers=", "hydra/launcher=")) for each in arguments):
+            overrides.append("hydra/launcher=basic")  # else its worker had a process of its own
         try:
             hydra.multirun("config", _never, overrides, with_log_configuration=False)
             code = 0

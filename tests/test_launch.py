@@ -172,7 +172,26 @@ def test_several_workers_take_our_launcher_by_themselves(tmp_path: Path) -> None
     own = tuple(made.config.hydra.overrides.hydra)
     job = composer(*own).compose(worker_overrides(made))
     assert launchers.kind(job.hydra.launcher) == launchers.LOCAL
-    assert prepare(tmp_path, "study.name=s", "workers=1").launcher == launchers.BASIC
+
+
+@pytest.mark.parametrize(
+    ("forks", "given", "taken"),
+    [
+        (True, (), launchers.LOCAL),
+        (True, ("hydra/launcher=basic",), launchers.BASIC),
+        (False, (), launchers.BASIC),
+        (False, ("hydra/launcher=local",), launchers.LOCAL),
+    ],
+)
+def test_one_worker_is_forked_where_that_is_sooner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: bool, given: tuple[str, ...], taken: str
+) -> None:
+    """Unless the basic launcher is named, which leaves it where a debugger reaches it."""
+    monkeypatch.setattr(launchers, "FORKS", forks)
+    made = prepare(tmp_path, *KEPT, hydra_overrides=given)
+    assert made.launcher == taken
+    restarts = made.config.hydra.launcher.get("restarts")
+    assert restarts == (None if taken == launchers.BASIC else 3 if given else 0)
 
 
 def test_basic_is_refused_for_several_workers(tmp_path: Path) -> None:

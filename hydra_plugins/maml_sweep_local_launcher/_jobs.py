@@ -7,15 +7,18 @@ import pickle
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle  # type: ignore[import-untyped, unused-ignore]
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
-from omegaconf import open_dict
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.maml_sweep_local_launcher._children import begin
 from hydra_plugins.maml_sweep_local_launcher._processes import Died, Processes
@@ -46,9 +49,12 @@ def launch(
     assert config is not None
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    what = (launcher.hydra_context, config, launcher.task_function, Singleton.get_state())
+    assert launcher.hydra_context is not None
+    # Composed here, once for all jobs of the same overrides: they may have to wait anyhow.
+    compose = cache(partial(_composed, launcher.hydra_context.config_loader, config))
+    what = (launcher.hydra_context, launcher.task_function, Singleton.get_state())
     jobs = {
-        index: cloudpickle.dumps((dict(os.environ), (index, list(overrides), *what)))
+        index: cloudpickle.dumps((dict(os.environ), (index, compose(*overrides), *what)))
         for index, overrides in enumerate(job_overrides, first)
     }
     processes = Processes(run, jobs, launcher.n_jobs or _cores(), launcher.restarts)
@@ -56,6 +62,11 @@ def launch(
     if processes.stopped:
         raise SystemExit(130)
     return [_returned(outcomes[index]) for index in jobs]
+
+
+def _composed(loader: ConfigLoader, config: DictConfig, *overrides: str) -> DictConfig:
+    """A job's configuration, short of its number."""
+    return loader.load_sweep_config(config, list(overrides))
 
 
 def _cores() -> int:
@@ -100,12 +111,11 @@ def run(payload: bytes, results: Connection) -> None:
 
 
 def _run_job(
-    index: int, overrides: list[str], context: Any, config: Any, task: Any, singletons: Any
+    index: int, job: DictConfig, context: HydraContext, task: TaskFunction, singletons: Any
 ) -> JobReturn:
     """As every launcher of Hydra does it (see hydra_plugins.hydra_joblib_launcher._core)."""
     setup_globals()
     Singleton.set_state(singletons)
-    job = context.config_loader.load_sweep_config(config, overrides)
     with open_dict(job):
         job.hydra.job.id = f"{job.hydra.job.name}_{index}"
         job.hydra.job.num = index

@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 
 Context = ForkServerContext | SpawnContext
 
-_FORKS = sys.platform.startswith("linux")
+FORKS = sys.platform.startswith("linux")
 _loaded = ["hydra_plugins.maml_sweep_local_launcher._settled"]
 
 
@@ -24,7 +24,7 @@ def load_ahead(*modules: str) -> None:
       modules: what it is to import, too. That must start no threads and use no GPU.
     """
     _loaded.extend(each for each in modules if each not in _loaded)
-    if _FORKS:
+    if FORKS:
         forkserver.set_forkserver_preload(_loaded)
         forkserver.ensure_running()
 
@@ -32,6 +32,6 @@ def load_ahead(*modules: str) -> None:
 def default_context() -> Context:
     """What makes processes and pipes."""
     load_ahead()
-    if _FORKS:
+    if FORKS:
         return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")

@@ -59,11 +59,12 @@ class MamlSweeper(Sweeper):
           SystemExit: 2, one line on stderr, if the user's input is wrong.
         """
         from hydra_plugins.maml_sweep_local_launcher._server import load_ahead
+        from maml_sweep.ahead import LOADED
         from maml_sweep.search.launchers import takes_local
 
         assert self.config is not None and self.hydra_context is not None
         if takes_local(self.config):  # its workers load what they need while the plan is made
-            load_ahead("maml_sweep.search.loaded")
+            load_ahead(LOADED)
         from maml_sweep.search.launch import sweep
 
         return sweep(arguments, self.config, self.hydra_context, self.root)

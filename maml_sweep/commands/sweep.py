@@ -18,7 +18,9 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
       SystemExit: as `maml_sweep.application.main`.
     """
-    from maml_sweep import typed
+    from maml_sweep import ahead, typed
+
+    ahead.load(arguments.given)
     from maml_sweep.application import main
 
     main(arguments.given, typed.INSTALLED, Path.cwd())

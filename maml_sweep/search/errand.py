@@ -106,6 +106,8 @@ def _take_local(config: DictConfig) -> None:
         return
     choice = f"{launchers.GROUP}={launchers.LOCAL}"
     config.hydra.launcher = ConfigStore.instance().load(f"{launchers.GROUP}/local.yaml").node
+    if config.workers == 1:
+        config.hydra.launcher.restarts = 0  # what fails alone would fail again
     config.hydra.overrides.hydra.append(choice)
     config.hydra.runtime.choices[launchers.GROUP] = launchers.LOCAL
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from maml_sweep.ahead import FORKS
 from maml_sweep.errors import InputError
 
 GROUP = "hydra/launcher"
@@ -46,13 +47,18 @@ def kind(launcher: Any) -> str:
 
 
 def takes_local(config: Any) -> bool:
-    """Whether workers are processes of our launcher: it is named, or none is and they are several.
+    """Whether workers are processes of our launcher: it is named, or none is.
+
+    One worker needs no process of its own, but is ready sooner in one that is forked from another
+    which loaded TensorFlow meanwhile. `hydra/launcher=basic` leaves it in the sweep's own, where
+    a debugger can stop it.
 
     Args:
       config: a composition, Hydra's node included.
     """
     name = kind(config.hydra.launcher)
-    return name == LOCAL or (name == BASIC and config.workers > 1)
+    own = named(config.hydra.overrides.hydra) == BASIC or not FORKS
+    return name == LOCAL or (name == BASIC and (config.workers > 1 or not own))
 
 
 def installed(name: str) -> bool:
