@@ -66,7 +66,7 @@ SAMPLING = [
 ]
 PRUNING = [
     Contender("no pruning", pruner="none"),
-    *(Contender(f"grace {grace}", pruning={"grace": grace}) for grace in (0.12, 0.2, 0.3)),
+    *(Contender(f"grace {grace}", pruning={"grace": grace}) for grace in (0.06, 0.2, 0.3)),
     *(Contender(f"keep {keep}", pruning={"keep": keep}) for keep in (0.1, 0.33)),
     *(Contender(f"smooth {smooth}", pruning={"smooth": smooth}) for smooth in (1, 3)),
     Contender("median", pruner="median"),

@@ -75,7 +75,7 @@ class Rungs:
 
     _target_: str = "maml_sweep.search.pruners.RungPruner"
     iterations: int = II("training.iterations")
-    grace: float = 0.06  # fraction of its iterations that every trial gets
+    grace: float = 0.12  # fraction of its iterations that every trial gets
     keep: float = 0.2  # fraction of the trials that goes on to the end at least
     smooth: int = 2  # rungs averaged before trials are compared
 

@@ -199,7 +199,7 @@ def test_asked_to_stop(tmp_path: Path, number: signal.Signals) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_asked_twice(tmp_path: Path) -> None:
     """The second SIGINT ends the process where it stands: here, while TensorFlow starts."""
-    with Process(tmp_path, *SWEEP) as process:
+    with Process(tmp_path, *SWEEP, "hydra/launcher=basic") as process:
         assert process.wait_for(lambda: process.catches(signal.SIGTERM)), process.end()
         process.process.send_signal(signal.SIGINT)
         assert process.wait_for(lambda: not process.catches(signal.SIGINT)), process.end()

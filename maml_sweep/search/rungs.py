@@ -32,7 +32,7 @@ class RungPruner(PackPruner):
     """
 
     def __init__(
-        self, iterations: int, grace: float = 0.06, keep: float = 0.2, smooth: int = 2
+        self, iterations: int, grace: float = 0.12, keep: float = 0.2, smooth: int = 2
     ) -> None:
         """Sets the rule.
 
