@@ -14,6 +14,9 @@ from maml_sweep import ahead
 
 if __name__ == "__main__":
     ahead.load(sys.argv[1:])
-    from maml_sweep.application import main  # Hydra comes with it, which takes time
+    try:
+        from maml_sweep.application import main  # Hydra comes with it, which takes time
 
-    main(sys.argv[1:], shlex.join(["python", sys.argv[0]]), Path(__file__).parent)
+        main(sys.argv[1:], shlex.join(["python", sys.argv[0]]), Path(__file__).parent)
+    except KeyboardInterrupt:  # before a sweep listens to signals itself
+        raise SystemExit(130) from None

@@ -122,6 +122,14 @@ def test_a_folder_of_the_user_s_own_options(tmp_path: Path, poison: dict[str, st
     assert "model.dpth" in answer.stderr
 
 
+def test_interrupted_while_hydra_is_imported(tmp_path: Path, poison: dict[str, str]) -> None:
+    hydra = tmp_path / "poison" / "hydra"
+    hydra.mkdir()
+    (hydra / "__init__.py").write_text("raise KeyboardInterrupt\n")
+    answer = run(tmp_path, "--cfg", "job", env=poison)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (130, "", "")
+
+
 def test_a_launcher_that_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
