@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hydra_plugins.maml_sweep_local_launcher._server import FORKS, load_ahead
-
-__all__ = ["FORKS", "LOADED", "load"]
+from maml_sweep.search.launchers import LOCAL, named
 
 LOADED = "maml_sweep.search.loaded"
 
@@ -24,13 +23,13 @@ def load(arguments: Sequence[str]) -> None:
     Args:
       arguments: the command line's, without the program's name.
     """
-    if FORKS and not any(map(_asks_for_something_else, arguments)):
+    ours = named(arguments) in {None, LOCAL}
+    if FORKS and ours and not any(map(_asks_for_something_else, arguments)):
         load_ahead(LOADED)
 
 
 def _asks_for_something_else(argument: str) -> bool:
-    """Whether it is a flag, may be for a single trial, or names another launcher than ours."""
+    """Whether it is a flag, or may be for a single trial."""
     if argument.startswith("-"):
         return argument not in {"-m", "--multirun"}
-    key, _, value = argument.lstrip("+").partition("=")
-    return key == "hydra.mode" or (key == "hydra/launcher" and value.strip("'\"") != "local")
+    return argument.lstrip("+").partition("=")[0] == "hydra.mode"

@@ -30,8 +30,8 @@ BELOW = {
     "training": BASICS | {"algorithms", "kernels", "models", "tasks"},
     "build": BASICS | {"algorithms", "models", "tasks", "training"},
     "single": BASICS | {"build", "tasks", "training"},
-    "ahead": set(),
-    "search": BASICS | {"ahead", "training", "build"},
+    "ahead": {"search"},
+    "search": BASICS | {"training", "build"},
     "analysis": BASICS | {"search"},
     "learner": BASICS | {"algorithms", "build", "models", "tasks", "training"},
     "winners": BASICS
@@ -58,7 +58,7 @@ KNOWN_TO = {
     "sqlalchemy": {"search"},
     "rich": {"analysis", "commands", "search", "tasks", "winners"},
     "hydra": {"application", "build", "config", "search"},
-    "hydra_plugins": {"ahead"},  # ours: what workers are forked from
+    "hydra_plugins": {"ahead", "search"},  # ours: what workers are forked from
     "omegaconf": {
         "application",
         "build",

@@ -7,13 +7,12 @@ import pickle
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle  # type: ignore[import-untyped, unused-ignore]
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
@@ -45,14 +44,16 @@ def launch(
       SystemExit: 130 if a signal to stop came; then every process has ended.
     """
     setup_globals()
-    config = launcher.config
-    assert config is not None
+    config, context = launcher.config, launcher.hydra_context
+    assert config is not None and context is not None
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    assert launcher.hydra_context is not None
-    # Composed here, once for all jobs of the same overrides: they may have to wait anyhow.
-    compose = cache(partial(_composed, launcher.hydra_context.config_loader, config))
-    what = (launcher.hydra_context, launcher.task_function, Singleton.get_state())
+
+    @cache  # once for all jobs of the same overrides, and here, as they may have to wait anyhow
+    def compose(*overrides: str) -> DictConfig:
+        return context.config_loader.load_sweep_config(config, list(overrides))
+
+    what = (context, launcher.task_function, Singleton.get_state())
     jobs = {
         index: cloudpickle.dumps((dict(os.environ), (index, compose(*overrides), *what)))
         for index, overrides in enumerate(job_overrides, first)
@@ -62,11 +63,6 @@ def launch(
     if processes.stopped:
         raise SystemExit(130)
     return [_returned(outcomes[index]) for index in jobs]
-
-
-def _composed(loader: ConfigLoader, config: DictConfig, *overrides: str) -> DictConfig:
-    """A job's configuration, short of its number."""
-    return loader.load_sweep_config(config, list(overrides))
 
 
 def _cores() -> int:

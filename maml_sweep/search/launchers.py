@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from maml_sweep.ahead import FORKS
+from hydra_plugins.maml_sweep_local_launcher._server import FORKS
 from maml_sweep.errors import InputError
 
 GROUP = "hydra/launcher"
@@ -57,8 +57,10 @@ def takes_local(config: Any) -> bool:
       config: a composition, Hydra's node included.
     """
     name = kind(config.hydra.launcher)
-    own = named(config.hydra.overrides.hydra) == BASIC or not FORKS
-    return name == LOCAL or (name == BASIC and (config.workers > 1 or not own))
+    if name != BASIC:
+        return name == LOCAL
+    chosen = named(config.hydra.overrides.hydra) == BASIC
+    return config.workers > 1 or (FORKS and not chosen)
 
 
 def installed(name: str) -> bool:
