@@ -93,8 +93,10 @@ def check_sweep(cfg: DictConfig) -> None:
     """
     for key in ("study.n_trials", "study.repeats", "workers", "workers_per_device"):
         positive(key, OmegaConf.select(cfg, key))
-    if cfg.pack.size != "auto" and (isinstance(cfg.pack.size, str) or cfg.pack.size < 1):
-        raise InputError(f"pack.size={cfg.pack.size}: expected auto or an integer of at least 1")
+    for key in ("size", "teams"):
+        value = cfg.pack[key]
+        if value != "auto" and (isinstance(value, str) or value < 1):
+            raise InputError(f"pack.{key}={value}: expected auto or an integer of at least 1")
     number("study.max_retries", cfg.study.max_retries, least=0)
     if cfg.study.timeout is not None:
         number("study.timeout", cfg.study.timeout, above=0)

@@ -23,7 +23,7 @@ from maml_sweep.search.claims import Claims
 from maml_sweep.search.slots import Counts
 from maml_sweep.search.space import Space
 from maml_sweep.search.study import Plan
-from maml_sweep.search.turns import Turns
+from maml_sweep.search.teams import Teams
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Progress:
         if not self._interactive:
             log.info("slot %d %s  (%s)", claimed.slot, outcome, line)
 
-    def update(self, turns: Turns, claims: Claims) -> None:
+    def update(self, teams: Teams, claims: Claims) -> None:
         """Looks at the sweep, but not more often than is of use."""
         now = time.monotonic()
         if now - self._looked < (REFRESH if self._interactive else LINE_EVERY):
@@ -103,29 +103,29 @@ class Progress:
         if self._finished_before is None:
             self._finished_before = counts.finished
         if self._interactive:
-            self._live.update(self._table(counts, turns), refresh=True)
+            self._live.update(self._table(counts, teams), refresh=True)
         else:
-            log.info("%s", self._line(counts, turns))
+            log.info("%s", self._line(counts, teams))
 
     # -- figures ------------------------------------------------------------------------------
 
     def _metric(self, value: float) -> str:
         return f"{self._plan.metric} {value:.4g}"
 
-    def rate(self, turns: Turns) -> float:
+    def rate(self, teams: Teams) -> float:
         """Trial-steps a second since the worker began."""
         running = sum(
             each.training.trial_steps - self._steps_before.get(each.slot, 0)
-            for each in turns.in_flight
+            for each in teams.in_flight
         )
         return (self._steps_done + running) / max(time.monotonic() - self._begin, 1e-9)
 
-    def _left(self, counts: Counts, turns: Turns) -> str:
+    def _left(self, counts: Counts, teams: Teams) -> str:
         """Time left, from the share of the work done since this worker began."""
         before = self._finished_before or 0
         share = sum(
             len(each.training.values) / len(each.training.settings.rungs)
-            for each in turns.in_flight
+            for each in teams.in_flight
         )
         done = counts.finished - before + share
         total = self._plan.n_trials - before
@@ -140,15 +140,15 @@ class Progress:
             parts.append(f"{counts.failed} failed")
         return f"{counts.finished}/{self._plan.n_trials} done, " + ", ".join(parts)
 
-    def _line(self, counts: Counts, turns: Turns) -> str:
+    def _line(self, counts: Counts, teams: Teams) -> str:
         best = records.best_trial(self._study)
         value = "none yet" if best is None or best.value is None else self._metric(best.value)
         return (
-            f"{self._tally(counts)}; best {value}; {self.rate(turns):.0f} trial-steps/s; "
-            f"{self._left(counts, turns)} left"
+            f"{self._tally(counts)}; best {value}; {self.rate(teams):.0f} trial-steps/s; "
+            f"{self._left(counts, teams)} left"
         )
 
-    def _table(self, counts: Counts, turns: Turns) -> Table:
+    def _table(self, counts: Counts, teams: Teams) -> Table:
         """The live view: the sweep's figures, then a row a trial in flight."""
         table = Table.grid(padding=(0, 2))
         table.add_row("[bold]study", self._plan.name)
@@ -157,9 +157,9 @@ class Progress:
         if best is not None and best.value is not None:
             line = records.override_line(self._space, best.params)
             table.add_row("[bold]best", f"{self._metric(best.value)}  [dim]{line}")
-        rate = f"{self.rate(turns):.0f} trial-steps/s, {self._left(counts, turns)} left"
+        rate = f"{self.rate(teams):.0f} trial-steps/s, {self._left(counts, teams)} left"
         table.add_row("[bold]speed", rate)
-        for claimed in sorted(turns.in_flight, key=lambda each: each.slot):
+        for claimed in sorted(teams.in_flight, key=lambda each: each.slot):
             training = claimed.training
             last = self._metric(training.values[-1]) if training.values else ""
             where = f"{training.iteration}/{training.settings.iterations}"

@@ -6,6 +6,7 @@ kill has torn.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Timeline:
 
     def __init__(self, folder: Path, worker: str) -> None:
         self._path = folder / TURNS / f"{worker}.csv"
+        self._lock = threading.Lock()
 
     @contextmanager
     def turn(self, group: Group) -> Iterator[None]:
@@ -48,7 +50,7 @@ class Timeline:
             done = group.trainer.tally.since(before)
             seconds = (f"{x:.4f}" for x in (started, done.training, done.judging, done.tracing))
             counts = (runs, done.iterations, done.trial_iterations, done.lane_steps)
-            with spared(f"the file {self._path}"):
+            with self._lock, spared(f"the file {self._path}"):
                 self._append([*seconds, group.program, " ".join(map(str, slots)), *counts])
 
     def _append(self, row: list[object]) -> None:

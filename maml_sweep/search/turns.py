@@ -1,4 +1,4 @@
-"""Which program advances next: trials of one structure train together, the structures in turn."""
+"""Which program of a team advances next: trials of a structure train together, they in turn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Group:
 
 
 class Turns:
-    """Every program of a worker; the one that has waited longest advances next."""
+    """Every program of a team; the one that has waited longest advances next."""
 
     def __init__(self) -> None:
         self._groups: dict[Structure, Group] = {}
@@ -43,20 +43,19 @@ class Turns:
         return [trial for group in self._groups.values() for trial in group.trials]
 
     @property
-    def busy(self) -> float:
-        """Seconds spent inside the programs."""
-        return sum(group.trainer.busy for group in self._groups.values())
-
-    @property
     def tracing(self) -> float:
         """As many of them as first calls took."""
         return sum(group.trainer.tally.tracing for group in self._groups.values())
 
-    def group(self, structure: Structure, build: Callable[[], Trainer]) -> Group:
-        """The group of a structure; its program is built when it is first wanted."""
+    def group(self, structure: Structure, build: Callable[[], Group]) -> Group:
+        """The group of a structure, made when it is first wanted."""
         if structure not in self._groups:
-            self._groups[structure] = Group(build(), program=len(self._groups))
+            self._groups[structure] = build()
         return self._groups[structure]
+
+    def structure(self, trial: Claimed) -> Structure:
+        """The structure of a trial in flight."""
+        return next(each for each, group in self._groups.items() if trial in group.trials)
 
     def next(self) -> Group:
         """The group with trials that has waited longest."""

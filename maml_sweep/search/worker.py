@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from maml_sweep import build
-from maml_sweep.build import Components
+from maml_sweep.build import Components, Structure
 from maml_sweep.errors import InputError
 from maml_sweep.files import spared
 from maml_sweep.search import place as places
@@ -37,9 +38,10 @@ from maml_sweep.search.pruners import PackPruner, Report
 from maml_sweep.search.samplers import PerTrial
 from maml_sweep.search.space import Space
 from maml_sweep.search.study import Plan
+from maml_sweep.search.teams import Team, Teams
 from maml_sweep.search.tensorboard import Scalars
 from maml_sweep.search.timeline import Timeline
-from maml_sweep.search.turns import Group, Turns
+from maml_sweep.search.turns import Group
 from maml_sweep.training import checkpoint, trial
 from maml_sweep.training.devices import Device, configure
 from maml_sweep.training.dry_run import fitting
@@ -96,13 +98,17 @@ class Worker:
         self.space = Space.from_description(self.plan.space)
         self.composer = TrialComposer(self.plan, self.space)
         self.claims = Claims(self.study, self.plan, folder, _identity())
-        self.turns = Turns()
+        self.programs: dict[Structure, Program] = {}
         self.made: dict[str, Any] = {}  # parts that trials share, see `build.components`
         self.timeline = Timeline(folder, self.claims.worker)
-        self.device: Device = configure(config.device, place.cores)
+        self.fits: list[int] = []  # trials of each program that a GPU's memory holds
+        device = configure(config.device, place.cores)
+        most = self.size(device) if config.pack.teams == "auto" else int(config.pack.teams)
+        self.device: Device = device.in_teams(most)
+        self.teams = Teams(self.device.teams)
+        self.halted = threading.Event()
         self.claims.tell(launcher=place.launcher, device=self.device.describe())
         self.heart = Heartbeat(self.claims.renew, self.claims.renewal_seconds)
-        self.fits: list[int] = []  # trials of each program that a GPU's memory holds
         self.display = progress.Progress(self.study, self.plan, self.space)
         self.scalars = Scalars(folder, self.plan.metric, config.study.tensorboard)
 
@@ -128,22 +134,36 @@ class Worker:
             self.claims.abandon()  # nobody need wait for the lease to lapse
             raise
         finally:
+            self._halt()
+            self.teams.close()
             log.info(
                 "%.2f s inside programs, %.2f of them tracing, of %.2f s since start-up",
-                self.turns.busy,
-                self.turns.tracing,
+                self.teams.inside.seconds,
+                self.teams.tracing,
                 time.monotonic() - ready,
             )
         self.claims.retire()
 
     def _train(self) -> None:
-        while self._fill():
-            if self.turns.in_flight:
-                self._turn(self.turns.next())
+        while not self._time_is_up:
+            self._fill()
+            for team in self.teams.idle:
+                if team.turns.in_flight:
+                    self.teams.begin(team, self._advance)
+            team = self.teams.next()
+            if team is not None:
+                self._hear(team)
             elif self.claims.unproven():
                 self._pause()  # whoever holds the last slots may be dead, and they be ours to do
             else:
                 return
+        log.info("study.timeout=%s s is over", self.config.study.timeout)
+        self.hand_back()
+
+    def _halt(self) -> None:
+        """Has all teams stop where their trials are whole."""
+        self.halted.set()
+        self.teams.halt()
 
     def _pause(self) -> None:
         self.interruption.check()
@@ -152,7 +172,8 @@ class Worker:
 
     def hand_back(self) -> None:
         """Checkpoints every trial in flight where it stands and returns its slot."""
-        for claimed in self.turns.in_flight:
+        self._halt()
+        for claimed in self.teams.in_flight:
             if not self.claims.lost(claimed.asked):  # else it is another worker's to write
                 self._keep(claimed)
         self.let_go()
@@ -161,7 +182,7 @@ class Worker:
 
     def let_go(self) -> None:
         """Returns every slot in flight; whoever takes it goes on from the checkpoint there is."""
-        for claimed in self.turns.in_flight:
+        for claimed in self.teams.in_flight:
             self.claims.release(claimed.asked)
         self.claims.retire()
 
@@ -169,13 +190,12 @@ class Worker:
         with spared(f"the checkpoint of slot {claimed.slot}"):
             checkpoint.save(checkpoint.path_of(self.folder, claimed.slot), claimed.training)
 
-    @property
-    def size(self) -> int:
+    def size(self, device: Device) -> int:
         """How many trials to hold in flight: few enough for the sampler to learn meanwhile."""
         config = self.config
         if config.pack.size != "auto":
             return int(config.pack.size)
-        fits = min(self.fits, default=GPU_PACK if self.device.gpu else CPU_PACK)
+        fits = min(self.fits, default=GPU_PACK if device.gpu else CPU_PACK)
         return min(fits, max(1, round(self.plan.n_trials / SHARE / int(config.workers))))
 
     @property
@@ -183,25 +203,40 @@ class Worker:
         limit = self.config.study.timeout
         return limit is not None and time.monotonic() - self.begin > limit
 
-    def _fill(self) -> bool:
-        """Gives free places to new trials; False when the time is up."""
-        if self._time_is_up:
-            log.info("study.timeout=%s s is over", self.config.study.timeout)
-            self.hand_back()
-            return False
-        held = len(self.turns.in_flight)
-        most = held + (self.claims.share(busy=held > 0) if held < self.size else 0)
-        while len(self.turns.in_flight) < min(self.size, most):  # a dry run may change the size
+    def _fill(self) -> None:
+        """Gives the free places of idle teams to new trials, or else to other teams' trials."""
+        for team in self.teams.idle:
+            self._fill_team(team)
+        for team in self.teams.idle:
+            if not team.turns.in_flight:
+                self._share_with(team)
+
+    def _fill_team(self, team: Team) -> None:
+        held, room = len(self.teams.in_flight), self._room(team)
+        most = held + (self.claims.share(busy=held > 0) if room else 0)
+        while self._room(team) and len(self.teams.in_flight) < most:
             self.interruption.check()
             asked = self.claims.claim()
             if asked is None and self.claims.reap():
                 continue
             if asked is None:
-                break
-            self._admit(asked)
-        return True
+                return
+            self._admit(asked, team)
 
-    def _admit(self, asked: optuna.Trial) -> None:
+    def _room(self, team: Team) -> int:
+        """Free places of a team; a dry run may change the size."""
+        places = self.teams.places(team, self.size(self.device))
+        return max(0, places - len(team.turns.in_flight))
+
+    def _share_with(self, team: Team) -> None:
+        """Gives every other trial of the largest idle team to one that has none."""
+        donor = max(self.teams.idle, key=lambda each: len(each.turns.in_flight))
+        for claimed in donor.turns.in_flight[1::2]:
+            structure = donor.turns.structure(claimed)
+            donor.turns.remove(claimed)
+            self._group(team, structure).trials.append(claimed)
+
+    def _admit(self, asked: optuna.Trial, team: Team) -> None:
         """Draws a slot's parameters, builds its training and resumes it from its checkpoint."""
         values = self.space.suggest(asked)
         config = self.composer.compose(values, asked.user_attrs["trial_seed"])
@@ -213,60 +248,74 @@ class Worker:
             return
         bound = self.space.upper("algorithm.inner_steps", values) or parts.settings.inner_steps
         structure = build.structure(parts, config, bound)
-        group = self.turns.group(
-            structure,
-            lambda: self._trainer(
-                build.program(parts, structure, config, self.device), parts, values
-            ),
-        )
+        if structure not in self.programs:
+            self.programs[structure] = build.program(parts, structure, config, self.device)
+            self._measure(self.programs[structure], parts, values)
+        group = self._group(team, structure)
         seed = asked.user_attrs["trial_seed"]
-        training = trial.start(group.trainer.program, parts.settings, seed, self.plan.repeats)
+        with self.teams.inside():
+            training = trial.start(group.trainer.program, parts.settings, seed, self.plan.repeats)
         claimed = Claimed(asked, training, values)
         if checkpoint.restore(checkpoint.path_of(self.folder, claimed.slot), training):
             log.info("slot %d goes on at iteration %d", claimed.slot, training.iteration)
         group.trials.append(claimed)
         self.display.admit(claimed)
 
-    def _trainer(self, program: Program, parts: Components, values: Mapping[str, Any]) -> Trainer:
-        """What trains a new program's trials; on a GPU its memory is measured first."""
+    def _group(self, team: Team, structure: Structure) -> Group:
+        """A team's trials of a structure."""
+
+        def made() -> Group:
+            program, index = self.programs[structure], list(self.programs).index(structure)
+            trainer = Trainer(program, self.heart.beat, portion=1 / self.device.teams)
+            return Group(trainer, program=index)
+
+        return team.turns.group(structure, made)
+
+    def _measure(self, program: Program, parts: Components, values: Mapping[str, Any]) -> None:
+        """On a GPU, measures how many trials of a new program its memory holds."""
         if self.config.pack.size == "auto":
             largest = self.space.upper("training.meta_batch_size", values)
             tasks = self.plan.repeats * (largest or parts.settings.meta_batch_size)
             sharing = self.config.workers_per_device
             fits = fitting(program, parts.settings, self.device, tasks=tasks, workers=sharing)
             self.fits += [fits] if fits is not None else []
-        return Trainer(program, self._show_life)
 
-    def _turn(self, group: Group) -> None:
-        """Trains a group to its next rungs, reports all of it, then decides and tells."""
+    def _advance(self, group: Group) -> None:
+        """Trains a group to its next rungs and judges it there; in a team's thread."""
         trainings = [each.training for each in group.trials]
         tasks = self.config.training.validation_tasks
+        with self.teams.inside(), self.timeline.turn(group):
+            for _ in trial.advance(group.trainer, trainings):
+                self.interruption.check()
+                if self.halted.is_set():
+                    raise Interrupted
+            trial.judge(group.trainer, trainings, self.plan.seed, tasks)
+
+    def _hear(self, team: Team) -> None:
+        """Waits until a team's turn is over, reports all of it, then decides and tells."""
         try:
-            with self.timeline.turn(group):
-                for _ in trial.advance(group.trainer, trainings):
-                    self.interruption.check()
-                trial.judge(group.trainer, trainings, self.plan.seed, tasks)
+            group = self.teams.end(team, PAUSE, self._show_life)
         except DoesNotFit as error:
             self._give_up(error)
         else:
-            self._settle(group, self._report(group.trials))
+            self._show_life()
+            self._settle(team, group, self._report(team, group.trials))
 
     def _give_up(self, error: DoesNotFit) -> None:
         """Fails the one trial that no memory here can hold; the others go on."""
-        claimed = next(c for c in self.turns.in_flight if error.run in c.training.runs)
+        claimed = next(c for c in self.teams.in_flight if error.run in c.training.runs)
         log.error("slot %d: %s", claimed.slot, error)
         self.claims.fail(claimed.asked, str(error))
-        self.turns.remove(claimed)
+        self.teams.of(claimed).turns.remove(claimed)
 
     def _show_life(self) -> None:
-        self.heart.beat()
-        slots = sorted(each.slot for each in self.turns.in_flight)
-        self.claims.tell(rate=round(self.display.rate(self.turns), 1), trials=slots)
-        self.display.update(self.turns, self.claims)
+        slots = sorted(each.slot for each in self.teams.in_flight)
+        self.claims.tell(rate=round(self.display.rate(self.teams), 1), trials=slots)
+        self.display.update(self.teams, self.claims)
 
     # -- reporting ----------------------------------------------------------------------------
 
-    def _report(self, trials: Sequence[Claimed]) -> list[Report]:
+    def _report(self, team: Team, trials: Sequence[Claimed]) -> list[Report]:
         """Reports every trial's value at its rung; drops those that were taken from us."""
         lost = self.claims.report([(each.asked, *_rung(each)) for each in trials])
         reports = []
@@ -274,14 +323,14 @@ class Worker:
             number = claimed.asked.number
             if number in lost:
                 log.warning("slot %d was taken over by another worker", claimed.slot)
-                self.turns.remove(claimed)
+                team.turns.remove(claimed)
             elif claimed.training.diverged is None:
                 self.scalars.report(claimed)
                 per_task = claimed.training.per_task[-1]
                 reports.append(Report(number, claimed.slot, *_rung(claimed), per_task))
         return reports
 
-    def _settle(self, group: Group, reports: Sequence[Report]) -> None:
+    def _settle(self, team: Team, group: Group, reports: Sequence[Report]) -> None:
         """Tells who diverged, finished or is pruned, and checkpoints who goes on."""
         stop = self.pruner.decide(self.study, reports) if reports else set()
         held = list(group.trials)
@@ -290,9 +339,9 @@ class Worker:
         pruned = [each for each in held if each.asked.number in stop and each not in finished]
         self._evaluate(group, [*finished, *pruned])
         for claimed in finished:
-            self._finish(claimed, TrialState.COMPLETE, claimed.training.values[-1])
+            self._finish(team, claimed, TrialState.COMPLETE, claimed.training.values[-1])
         for claimed in (*pruned, *diverged):
-            self._finish(claimed, TrialState.PRUNED, None)
+            self._finish(team, claimed, TrialState.PRUNED, None)
         self._keep_all(group)
 
     def _keep_all(self, group: Group) -> None:
@@ -311,7 +360,8 @@ class Worker:
             return
         runs = [run for each in trials for run in each.training.runs]
         tasks = self.config.training.validation_tasks
-        curves = iter(group.trainer.curves(runs, "validation", self.plan.seed, tasks))
+        with self.teams.inside():
+            curves = iter(group.trainer.curves(runs, "validation", self.plan.seed, tasks))
         for claimed in trials:
             training = claimed.training
             own = sum(next(curves) for _ in training.runs) / len(training.runs)
@@ -325,11 +375,11 @@ class Worker:
                     rung_metric=training.per_task,  # [rung, task]
                 )
 
-    def _finish(self, claimed: Claimed, state: TrialState, value: float | None) -> None:
+    def _finish(self, team: Team, claimed: Claimed, state: TrialState, value: float | None) -> None:
         told = self.claims.finish(claimed.asked, value=value, state=state, attrs=claimed.attrs)
         if told:
             checkpoint.path_of(self.folder, claimed.slot).unlink(missing_ok=True)
-        self.turns.remove(claimed)
+        team.turns.remove(claimed)
         self.scalars.close(claimed.slot)
         self.display.tell(claimed, state)
 

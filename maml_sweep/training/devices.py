@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from maml_sweep.backend import tf
@@ -17,7 +17,8 @@ class Device:
     """How programs are built for the device at hand.
 
     Attributes:
-      shards: parts of a pack computed side by side.
+      shards: parts of a program computed side by side.
+      teams: parts of a pack that train by themselves, side by side.
       compiled: whether XLA compiles the programs.
       gpu: whether there is a GPU.
       name: what people call it.
@@ -26,15 +27,22 @@ class Device:
     """
 
     shards: int = 1
+    teams: int = 1
     compiled: bool = False
     gpu: bool = False
     name: str = "CPU"
     tf32: bool = False
     kernels: bool | None = False
 
+    def in_teams(self, most: int) -> Device:
+        """The same with its shards shared out among teams, as many as there are or may be."""
+        teams = min(self.shards, most)
+        return replace(self, shards=self.shards // teams, teams=teams)
+
     def describe(self) -> str:
-        """One line for people: 'CPU, 2 shards', 'GPU NVIDIA H100 (0), XLA, TF32'."""
+        """One line for people: 'CPU, 2 teams, 1 shard', 'GPU NVIDIA H100 (0), XLA, TF32'."""
         words = [self.name]
+        words += [f"{self.teams} teams"] * (self.teams > 1)
         if not self.gpu and not self.compiled:
             words.append(f"{self.shards} shard{'s' if self.shards > 1 else ''}")
         words += ["XLA"] * self.compiled + ["TF32"] * self.tf32

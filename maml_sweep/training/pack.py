@@ -61,6 +61,7 @@ class Trainer:
       program: shared by all runs.
       after_call: run after every call of the program; to show signs of life, say.
       slice_seconds: how long one call should last about.
+      portion: of the device that it has; the others' calls take their time meanwhile.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class Trainer:
         program: Program,
         after_call: Callable[[], None] = lambda: None,
         slice_seconds: float = SLICE_SECONDS,
+        portion: float = 1.0,
     ) -> None:
         self.program = program
         self.after_call = after_call
         self.slice_seconds = slice_seconds
+        self.portion = portion
         self._started = program.starting  # what is not this trainer's
         self._lane_rate = 0.0  # lane-iterations a second, of the last call
         self._called: set[str] = set()  # kinds of calls made before, hence traced
@@ -146,7 +149,7 @@ class Trainer:
             return
         weights = [run.settings.meta_batch_size * max(1, run.settings.inner_steps) for run in runs]
         for run, weight in zip(runs, weights, strict=True):
-            run.seconds += elapsed * weight / sum(weights)
+            run.seconds += self.portion * elapsed * weight / sum(weights)
 
     # -- judging ------------------------------------------------------------------------------
 
