@@ -20,6 +20,7 @@ from maml_sweep.config_search import PRUNERS, SAMPLERS
 from maml_sweep.search import pruners
 from maml_sweep.search import study as studies
 from maml_sweep.search.samplers import PerTrial
+from maml_sweep.search.teams import STEP
 from maml_sweep.search.worker import CPU_PACK, SHARE
 
 MOST = 400  # slots of a sweep that ends with its budget
@@ -38,6 +39,7 @@ class Contender:
       sampler: of `config_search.SAMPLERS`.
       pruner: of `config_search.PRUNERS`.
       pack: trials in flight; None: what `pack.size=auto` makes of the trials.
+      teams: that the pack trains in; no more than it has trials.
       sampling: arguments other than the defaults.
       pruning: likewise.
     """
@@ -46,6 +48,7 @@ class Contender:
     sampler: str = "tpe"
     pruner: str = "rungs"
     pack: int | None = None
+    teams: int = 2
     sampling: Mapping[str, Any] = field(default_factory=dict)
     pruning: Mapping[str, Any] = field(default_factory=dict)
 
@@ -96,14 +99,23 @@ def play(
     study.set_user_attr(studies.PLAN, plan.to_json())
     studies.queue_missing(study, plan)
     pack = contender.pack or auto_pack(trials)
+    count = min(contender.teams, pack)
     rows = [(0.0, 0.0, math.inf)]
     with tempfile.TemporaryDirectory(prefix="maml-quality-") as folder:
-        worker = Worker(study, curves, Path(folder), "w", Spent(), pack, pruner)
-        while budget is None or rows[-1][0] < budget:
-            worker.fill()
-            drawn = [asked.params for asked, _, _ in worker.riding.values()]
-            if not worker.turn():
-                break
+        teams = [
+            Worker(study, curves, Path(folder), f"team-{i}", Spent(), places, pruner)
+            for i in range(count)
+            for places in [pack // count + (i < pack % count)]
+        ]
+        clocks = dict.fromkeys(teams, 0.0)
+        while clocks and (budget is None or rows[-1][0] < budget):
+            team = min(clocks, key=lambda each: clocks[each])
+            team.fill()
+            drawn = [asked.params for asked, _, _ in team.riding.values()]
+            if not team.turn():
+                del clocks[team]
+                continue
+            clocks[team] += work(drawn)
             steps, seconds, _ = rows[-1]
             rows.append((steps + RUNGS[0] * len(drawn), seconds + cost(drawn), _best(study)))
     return Course(*np.array(rows[1:]).T)
@@ -125,6 +137,11 @@ def _best(study: optuna.Study) -> float:
     """The least value of a trial that came to its end."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return min((float(trial.values[0]) for trial in done), default=math.inf)
+
+
+def work(drawn: Sequence[Mapping[str, Any]]) -> float:
+    """What `maml_sweep.search.teams.work` makes of a team's way to its next rung."""
+    return float(RUNGS[0] * (STEP + sum(v[BATCH] * (1 + v[STEPS]) for v in drawn)))
 
 
 def cost(drawn: Sequence[Mapping[str, Any]]) -> float:

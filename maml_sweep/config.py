@@ -79,7 +79,7 @@ class Pack:
     """How many trials a worker trains at once."""
 
     size: int | str = "auto"
-    teams: int | str = "auto"  # parts of it that train by themselves, on cores of their own
+    teams: int | str = "auto"  # parts of it that train by themselves, side by side
 
 
 @dataclass

@@ -1,8 +1,8 @@
-"""A worker's pack in teams: each trains on cores of its own, and waits for no other.
+"""A worker's pack in teams, which train side by side and wait for each other nowhere.
 
-Trials of a pack differ in cost by up to forty times, so one program that computes them side by side
-on several threads has threads wait for each other at every step; and while the search layer is at
-work, all of them do. Teams advance by themselves, and while one is heard, the others train.
+Shards of one program wait for each other at every step, and while the search layer is at work all
+of them do. Teams advance by themselves: what one leaves idle another takes, and while one is heard
+the others train.
 
 Were they heard as they come, what the sampler and the pruner know would hang on the clock, and no
 sweep could be repeated. So a turn's length is estimated from its work alone, and turns are heard
@@ -33,6 +33,7 @@ class Team:
       turns: its programs and trials.
       clock: when its last turn should end, in tasks times inner steps.
       group: whose turn it is; None between turns.
+      turn: what comes of it.
     """
 
     turns: Turns = field(default_factory=Turns)
@@ -61,8 +62,8 @@ class Teams:
 
     @property
     def tracing(self) -> float:
-        """Seconds inside programs that first calls took."""
-        return sum(team.turns.tracing for team in self._all)
+        """Seconds inside programs that first calls took, of which teams wait for one another's."""
+        return max(team.turns.tracing for team in self._all)
 
     @property
     def idle(self) -> list[Team]:
@@ -107,12 +108,21 @@ class Teams:
         turn.result()
         return group
 
-    def halt(self) -> None:
-        """Waits until nobody trains; whoever does is to find out by itself that it should end."""
-        turns = [team.turn for team in self._all if team.turn is not None]
-        wait(turns)
-        for team in self._all:
-            team.group = team.turn = None
+    def halt(self) -> list[tuple[Team, Group]]:
+        """Waits until nobody trains; whoever does is to find out by itself that it should end.
+
+        Returns:
+          The teams whose turn came to its end all the same, and the groups that trained.
+        """
+        busy = sorted((team for team in self._all if team.turn), key=lambda team: team.clock)
+        over = []
+        for team in busy:
+            turn, group = team.turn, team.group
+            assert turn is not None and group is not None
+            if turn.exception() is None:
+                over.append((team, group))
+            team.turn = team.group = None
+        return over
 
     def close(self) -> None:
         """Ends the threads."""

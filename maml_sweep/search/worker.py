@@ -134,7 +134,7 @@ class Worker:
             self.claims.abandon()  # nobody need wait for the lease to lapse
             raise
         finally:
-            self._halt()
+            self.halted.set()
             self.teams.close()
             log.info(
                 "%.2f s inside programs, %.2f of them tracing, of %.2f s since start-up",
@@ -150,9 +150,9 @@ class Worker:
             for team in self.teams.idle:
                 if team.turns.in_flight:
                     self.teams.begin(team, self._advance)
-            team = self.teams.next()
-            if team is not None:
-                self._hear(team)
+            first = self.teams.next()
+            if first is not None:
+                self._hear(first)
             elif self.claims.unproven():
                 self._pause()  # whoever holds the last slots may be dead, and they be ours to do
             else:
@@ -160,19 +160,17 @@ class Worker:
         log.info("study.timeout=%s s is over", self.config.study.timeout)
         self.hand_back()
 
-    def _halt(self) -> None:
-        """Has all teams stop where their trials are whole."""
-        self.halted.set()
-        self.teams.halt()
-
     def _pause(self) -> None:
         self.interruption.check()
+        self.heart.beat()
         self._show_life()
         time.sleep(PAUSE)
 
     def hand_back(self) -> None:
         """Checkpoints every trial in flight where it stands and returns its slot."""
-        self._halt()
+        self.halted.set()
+        for team, group in self.teams.halt():
+            self._settle(team, group)
         for claimed in self.teams.in_flight:
             if not self.claims.lost(claimed.asked):  # else it is another worker's to write
                 self._keep(claimed)
@@ -292,14 +290,14 @@ class Worker:
             trial.judge(group.trainer, trainings, self.plan.seed, tasks)
 
     def _hear(self, team: Team) -> None:
-        """Waits until a team's turn is over, reports all of it, then decides and tells."""
+        """Waits until a team's turn is over, then reports it, decides and tells."""
         try:
             group = self.teams.end(team, PAUSE, self._show_life)
         except DoesNotFit as error:
             self._give_up(error)
         else:
             self._show_life()
-            self._settle(team, group, self._report(team, group.trials))
+            self._settle(team, group)
 
     def _give_up(self, error: DoesNotFit) -> None:
         """Fails the one trial that no memory here can hold; the others go on."""
@@ -330,8 +328,9 @@ class Worker:
                 reports.append(Report(number, claimed.slot, *_rung(claimed), per_task))
         return reports
 
-    def _settle(self, team: Team, group: Group, reports: Sequence[Report]) -> None:
-        """Tells who diverged, finished or is pruned, and checkpoints who goes on."""
+    def _settle(self, team: Team, group: Group) -> None:
+        """Reports a group; tells who diverged, finished or is pruned; checkpoints who goes on."""
+        reports = self._report(team, group.trials)
         stop = self.pruner.decide(self.study, reports) if reports else set()
         held = list(group.trials)
         diverged = [each for each in held if each.training.diverged is not None]

@@ -35,16 +35,19 @@ class Device:
     kernels: bool | None = False
 
     def in_teams(self, most: int) -> Device:
-        """The same with its shards shared out among teams, as many as there are or may be."""
-        teams = min(self.shards, most)
-        return replace(self, shards=self.shards // teams, teams=teams)
+        """The same with a team for every thread, but no more than these.
+
+        Each team's program keeps its shards, so a trial's sums are the same in a team and alone;
+        while but one team trains, it has all threads.
+        """
+        return replace(self, teams=min(self.shards, most))
 
     def describe(self) -> str:
-        """One line for people: 'CPU, 2 teams, 1 shard', 'GPU NVIDIA H100 (0), XLA, TF32'."""
+        """One line for people: 'CPU, 2 shards, 2 teams', 'GPU NVIDIA H100 (0), XLA, TF32'."""
         words = [self.name]
-        words += [f"{self.teams} teams"] * (self.teams > 1)
         if not self.gpu and not self.compiled:
             words.append(f"{self.shards} shard{'s' if self.shards > 1 else ''}")
+        words += [f"{self.teams} teams"] * (self.teams > 1)
         words += ["XLA"] * self.compiled + ["TF32"] * self.tf32
         return ", ".join(words)
 
