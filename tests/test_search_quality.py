@@ -113,9 +113,12 @@ def test_one_at_a_time_without_pruning_costs_all_steps(recording: Recording) -> 
     np.testing.assert_array_equal(course.steps, 100.0 * np.arange(1, 61))
     assert np.isinf(course.best[:19]).all()
     np.testing.assert_allclose(course.best[19:], 1.05)
-    both = play(tame, Contender("", "random", "none", pack=2), seed=0, trials=3)
+    both = play(tame, Contender("", "random", "none", pack=2, teams=1), seed=0, trials=3)
     np.testing.assert_array_equal(both.steps, np.cumsum([200.0] * 20 + [100.0] * 20))
     assert both.seconds[-1] < course.seconds[-1]
+    teams = play(tame, Contender("", "random", "none", pack=2), seed=0, trials=3)
+    np.testing.assert_array_equal(teams.steps, course.steps)  # of one trial, and they take turns
+    assert np.isinf(teams.best[:38]).all() and teams.best[-1] == course.best[-1]
 
 
 def test_a_budget_ends_a_sweep(recording: Recording) -> None:

@@ -18,21 +18,21 @@ class Device:
 
     Attributes:
       shards: parts of a program computed side by side.
-      teams: parts of a pack that train by themselves, side by side.
       compiled: whether XLA compiles the programs.
       gpu: whether there is a GPU.
       name: what people call it.
       tf32: whether a GPU multiplies float32 in TensorFloat-32.
       kernels: whether kernels of our own compute what they can; None: if they can be compiled.
+      teams: parts of a pack that train by themselves, side by side.
     """
 
     shards: int = 1
-    teams: int = 1
     compiled: bool = False
     gpu: bool = False
     name: str = "CPU"
     tf32: bool = False
     kernels: bool | None = False
+    teams: int = 1
 
     def in_teams(self, most: int) -> Device:
         """The same with a team for every thread, but no more than these.
