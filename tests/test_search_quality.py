@@ -117,8 +117,8 @@ def test_one_at_a_time_without_pruning_costs_all_steps(recording: Recording) -> 
     np.testing.assert_array_equal(both.steps, np.cumsum([200.0] * 20 + [100.0] * 20))
     assert both.seconds[-1] < course.seconds[-1]
     teams = play(tame, Contender("", "random", "none", pack=2), seed=0, trials=3)
-    np.testing.assert_array_equal(teams.steps, course.steps)  # of one trial, and they take turns
-    assert np.isinf(teams.best[:38]).all() and teams.best[-1] == course.best[-1]
+    np.testing.assert_array_equal(teams.steps, course.steps)  # of one trial a turn
+    assert np.isinf(teams.best[:19]).all() and np.isfinite(teams.best[37])  # the cheaper is ahead
 
 
 def test_a_budget_ends_a_sweep(recording: Recording) -> None:
