@@ -20,7 +20,6 @@ from maml_sweep.config_search import PRUNERS, SAMPLERS
 from maml_sweep.search import pruners
 from maml_sweep.search import study as studies
 from maml_sweep.search.samplers import PerTrial
-from maml_sweep.search.teams import STEP
 from maml_sweep.search.worker import CPU_PACK, SHARE
 
 MOST = 400  # slots of a sweep that ends with its budget
@@ -107,15 +106,13 @@ def play(
             for i in range(count)
             for places in [pack // count + (i < pack % count)]
         ]
-        clocks = dict.fromkeys(teams, 0.0)
-        while clocks and (budget is None or rows[-1][0] < budget):
-            team = min(clocks, key=lambda each: clocks[each])
+        while teams and (budget is None or rows[-1][0] < budget):
+            team = teams.pop(0)
             team.fill()
             drawn = [asked.params for asked, _, _ in team.riding.values()]
             if not team.turn():
-                del clocks[team]
                 continue
-            clocks[team] += work(drawn)
+            teams.append(team)
             steps, seconds, _ = rows[-1]
             rows.append((steps + RUNGS[0] * len(drawn), seconds + cost(drawn), _best(study)))
     return Course(*np.array(rows[1:]).T)
@@ -137,11 +134,6 @@ def _best(study: optuna.Study) -> float:
     """The least value of a trial that came to its end."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return min((float(trial.values[0]) for trial in done), default=math.inf)
-
-
-def work(drawn: Sequence[Mapping[str, Any]]) -> float:
-    """What `maml_sweep.search.teams.work` makes of a team's way to its next rung."""
-    return float(RUNGS[0] * (STEP + sum(v[BATCH] * (1 + v[STEPS]) for v in drawn)))
 
 
 def cost(drawn: Sequence[Mapping[str, Any]]) -> float:

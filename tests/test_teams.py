@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from concurrent.futures import wait
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from sweeping import SMALL, Sweep, interrupt_after, reuse_programs, sweep
 
 from maml_sweep.search.interruption import Interrupted
-from maml_sweep.search.teams import STEP, Inside, Team, Teams, work
+from maml_sweep.search.teams import Inside, Team, Teams
 from maml_sweep.search.turns import Group
 from maml_sweep.search.worker import Worker
 from maml_sweep.training.devices import Device
@@ -20,32 +19,12 @@ from maml_sweep.training.devices import Device
 PAIR = (*SMALL, "device.inter_op=2", "study.n_trials=12", "pack.size=4")
 
 
-def group(*trials: tuple[int, int, int, int], runs: int = 1) -> Group:
-    """Trials by the iterations that they have, those to go, their tasks and inner steps."""
-    made = []
-    for done, left, tasks, steps in trials:
-        training = SimpleNamespace(
-            iteration=done,
-            next_rung=SimpleNamespace(iteration=done + left),
-            settings=SimpleNamespace(meta_batch_size=tasks, inner_steps=steps),
-            runs=[None] * runs,
-        )
-        made.append(SimpleNamespace(training=training))
-    return Group(cast("Any", None), trials=cast("Any", made))
-
-
-def team_of(several: Teams, *trials: tuple[int, int, int, int]) -> Team:
-    """The next idle team without trials, given some."""
+def team_of(several: Teams) -> Team:
+    """The next idle team without trials, given one."""
     team = next(each for each in several.idle if not each.turns.in_flight)
-    team.turns.group(cast("Any", "structure"), lambda: group(*trials))
+    group = Group(cast("Any", None), trials=[cast("Any", object())])
+    team.turns.group(cast("Any", "structure"), lambda: group)
     return team
-
-
-def test_work_grows_with_tasks_steps_and_iterations() -> None:
-    """100 iterations of 25 tasks and of 10, one and four inner steps: 5,000 + 5,000."""
-    assert work(group((0, 100, 25, 1), (300, 100, 10, 4))) == 100 * (50 + 50 + STEP)
-    assert work(group((40, 60, 25, 1))) == 60 * (50 + STEP)
-    assert work(group((0, 100, 25, 1), runs=3)) == 100 * (150 + STEP)
 
 
 @pytest.mark.parametrize(("size", "shares"), [(4, [2, 2]), (5, [3, 2]), (1, [1, 0])])
@@ -61,37 +40,39 @@ def test_as_many_teams_as_threads_but_no_more_than_trials() -> None:
     assert Device(2, teams=2).describe() == "CPU, 2 shards, 2 teams"
 
 
-def test_they_are_heard_by_their_work_and_not_as_they_come() -> None:
-    """The second has more to do and is ready first; it waits for the first all the same."""
+def test_they_are_heard_in_turns_and_not_as_they_come() -> None:
+    """The second is ready first, and again; it waits for the first all the same."""
     two, ready = Teams(2), threading.Event()
-    short, long = team_of(two, (0, 10, 1, 1)), team_of(two, (0, 10, 5, 5))
-    two.begin(short, lambda _: cast("None", ready.wait(60)))
-    two.begin(long, lambda _: ready.set())
-    heard = []
-    while (first := two.next()) is not None:
+    slow, quick = team_of(two), team_of(two)
+    two.begin(slow, lambda _: cast("None", ready.wait(60)))
+    two.begin(quick, lambda _: ready.set())
+    heard: list[Team] = []
+    while len(heard) < 5 and (first := two.next()) is not None:
         two.end(first, 60.0, lambda: None)
+        two.begin(first, lambda _: None)
         heard.append(first)
-    assert heard == [short, long] and two.idle == [short, long]
+    assert heard == [slow, quick, slow, quick, slow]
+    two.halt()
     two.close()
 
 
 def test_who_was_idle_does_not_get_ahead() -> None:
-    """A team that had nothing to do begins at the moment of the turn that was heard last."""
+    """A team that had nothing to do begins in the round after the turn that was heard last."""
     two = Teams(2)
-    busy, idle = team_of(two, (0, 10, 5, 5)), team_of(two, (0, 10, 1, 1))
+    busy, idle = team_of(two), team_of(two)
     for _ in range(3):
         two.begin(busy, lambda _: None)
         two.end(busy, 60.0, lambda: None)
     two.begin(idle, lambda _: None)
-    assert busy.clock == 3 * 10 * (30 + STEP)
-    assert idle.clock == busy.clock + 10 * (2 + STEP)
+    two.begin(busy, lambda _: None)
+    assert (idle.round, busy.round) == (4, 4) and two.next() is busy
     two.halt()
     two.close()
 
 
 def test_what_a_turn_raises_is_raised_where_it_is_heard() -> None:
     one = Teams(1)
-    team = team_of(one, (0, 10, 1, 1))
+    team = team_of(one)
 
     def fail(_: Group) -> None:
         raise Interrupted
@@ -105,7 +86,7 @@ def test_what_a_turn_raises_is_raised_where_it_is_heard() -> None:
 
 def test_halting_tells_whose_turn_came_to_its_end() -> None:
     two = Teams(2)
-    whole, cut = team_of(two, (0, 10, 1, 1)), team_of(two, (0, 10, 1, 1))
+    whole, cut = team_of(two), team_of(two)
     two.begin(whole, lambda _: None)
 
     def fail(_: Group) -> None:

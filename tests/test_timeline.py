@@ -30,7 +30,7 @@ def fake_group() -> Any:
         SimpleNamespace(slot=slot, training=SimpleNamespace(runs=[None] * runs))
         for slot, runs in ((7, 2), (9, 1))
     ]
-    trainer = SimpleNamespace(tally=Tally(1.0, 0.5, 0.75, 10, 30, 600))
+    trainer = SimpleNamespace(tally=Tally(1.0, 0.5, 0.75, 10, 30, 600), portion=1.0)
     return SimpleNamespace(trials=trials, trainer=trainer, program=1)
 
 
@@ -45,6 +45,17 @@ def test_a_turn_is_what_came_to_the_tally(tmp_path: Path) -> None:
     assert (row["slots"], row["runs"], row["program"]) == ("7 9", "3", "1")
     assert (row["seconds"], row["judge_seconds"], row["tracing"]) == ("2.0000", "0.0000", "0.0000")
     assert (row["iterations"], row["trial_iterations"], row["lane_steps"]) == ("5", "15", "0")
+
+
+def test_one_of_two_teams_has_half_of_the_time(tmp_path: Path) -> None:
+    group = fake_group()
+    group.trainer.portion = 0.5
+    with Timeline(tmp_path, "w").turn(cast("Group", group)):
+        group.trainer.tally.training += 2.0
+        group.trainer.tally.judging += 1.0
+        group.trainer.tally.iterations += 5
+    (row,) = rows(tmp_path)
+    assert (row["seconds"], row["judge_seconds"], row["iterations"]) == ("1.0000", "0.5000", "5")
 
 
 def test_a_turn_that_is_cut_short_is_noted_too(tmp_path: Path) -> None:

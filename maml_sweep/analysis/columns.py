@@ -99,8 +99,8 @@ TABLES: dict[str, dict[str, tuple[Any, str]]] = {
     "turns": {
         "worker": ("str", "who"),
         "started": (TIME, "when"),
-        "seconds": ("float64", "inside training calls"),
-        "judge_seconds": ("float64", "inside evaluation calls"),
+        "seconds": ("float64", "inside training calls, of a team times its portion of the device"),
+        "judge_seconds": ("float64", "likewise inside evaluation calls"),
         "tracing": ("float64", "seconds of first calls, included in the others"),
         "program": ("int64", "index of the structure among the worker's programs"),
         "slots": ("str", "of the trials that took part, joined by spaces"),

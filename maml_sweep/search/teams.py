@@ -1,13 +1,13 @@
-"""A worker's pack in teams, which train side by side and wait for each other nowhere.
+"""A worker's pack in teams, which train side by side.
 
 Shards of one program wait for each other at every step, and while the search layer is at work all
 of them do. Teams advance by themselves: what one leaves idle another takes, and while one is heard
 the others train.
 
 Were they heard as they come, what the sampler and the pruner know would hang on the clock, and no
-sweep could be repeated. So a turn's length is estimated from its work alone, and turns are heard
-in the order in which they should end. An estimate that is off has a team wait for a while; it
-changes no result.
+sweep could be repeated; and a team of cheap trials would have its results known first, which the
+sampler takes for advice to draw cheap ones. So teams are heard in turns, one after the other, as if
+they were one pack. Who is ready early waits, and the others have its core.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from dataclasses import dataclass, field
 from maml_sweep.search.claimed import Claimed
 from maml_sweep.search.turns import Group, Turns
 
-STEP = 50  # tasks times inner steps that cost as much as what a meta-iteration does besides
-
 
 @dataclass(eq=False)
 class Team:
@@ -31,13 +29,13 @@ class Team:
 
     Attributes:
       turns: its programs and trials.
-      clock: when its last turn should end, in tasks times inner steps.
+      round: of its last turn; whose is the first is heard next.
       group: whose turn it is; None between turns.
       turn: what comes of it.
     """
 
     turns: Turns = field(default_factory=Turns)
-    clock: float = 0.0
+    round: int = 0
     group: Group | None = None
     turn: Future[None] | None = None
 
@@ -51,7 +49,7 @@ class Teams:
 
     def __init__(self, count: int) -> None:
         self._all = [Team() for _ in range(count)]
-        self._now = 0.0  # when the turn should have ended that was heard last
+        self._round = 0  # of the turn that was heard last
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="team")
         self.inside = Inside()
 
@@ -81,13 +79,13 @@ class Teams:
     def begin(self, team: Team, train: Callable[[Group], None]) -> None:
         """Begins the turn of a team's group that has waited longest, in a thread."""
         team.group = team.turns.next()
-        team.clock = max(team.clock, self._now) + work(team.group)
+        team.round = max(team.round, self._round) + 1
         team.turn = self._pool.submit(train, team.group)
 
     def next(self) -> Team | None:
-        """The team whose turn should end first; None where nobody trains."""
+        """The team whose turn is to be heard next; None where nobody trains."""
         busy = [team for team in self._all if team.group is not None]
-        return min(busy, key=lambda team: team.clock, default=None)
+        return min(busy, key=lambda team: team.round, default=None)
 
     def end(self, team: Team, every: float, meanwhile: Callable[[], None]) -> Group:
         """Waits for the end of a team's turn.
@@ -104,7 +102,7 @@ class Teams:
         assert turn is not None and group is not None
         while not wait([turn], every).done:
             meanwhile()
-        team.group, team.turn, self._now = None, None, team.clock
+        team.group, team.turn, self._round = None, None, team.round
         turn.result()
         return group
 
@@ -114,7 +112,7 @@ class Teams:
         Returns:
           The teams whose turn came to its end all the same, and the groups that trained.
         """
-        busy = sorted((team for team in self._all if team.turn), key=lambda team: team.clock)
+        busy = sorted((team for team in self._all if team.turn), key=lambda team: team.round)
         over = []
         for team in busy:
             turn, group = team.turn, team.group
@@ -127,17 +125,6 @@ class Teams:
     def close(self) -> None:
         """Ends the threads."""
         self._pool.shutdown()
-
-
-def work(group: Group) -> float:
-    """What a group has to do until all of its trials are at their next rungs."""
-    tasks = longest = 0.0
-    for trial in (each.training for each in group.trials):
-        left = trial.next_rung.iteration - trial.iteration
-        settings = trial.settings
-        tasks += left * len(trial.runs) * settings.meta_batch_size * (1 + settings.inner_steps)
-        longest = max(longest, left)
-    return tasks + STEP * longest
 
 
 class Inside:

@@ -19,8 +19,8 @@ from maml_sweep.search.turns import Group
 TURNS = "turns"  # the folder of these files in a study's
 COLUMNS = (
     "started",  # seconds since the epoch
-    "seconds",  # inside training calls
-    "judge_seconds",  # inside evaluation calls, short of the final adaptation curves
+    "seconds",  # inside training calls, of a team times its portion of the device
+    "judge_seconds",  # likewise inside evaluation calls, short of the final adaptation curves
     "tracing",  # as many of both as first calls took
     "program",  # index of the structure among the worker's
     "slots",  # of the trials that took part, joined by spaces
@@ -48,7 +48,8 @@ class Timeline:
             yield
         finally:
             done = group.trainer.tally.since(before)
-            seconds = (f"{x:.4f}" for x in (started, done.training, done.judging, done.tracing))
+            spent = (group.trainer.portion * x for x in (done.training, done.judging, done.tracing))
+            seconds = (f"{x:.4f}" for x in (started, *spent))
             counts = (runs, done.iterations, done.trial_iterations, done.lane_steps)
             with self._lock, spared(f"the file {self._path}"):
                 self._append([*seconds, group.program, " ".join(map(str, slots)), *counts])
