@@ -44,7 +44,7 @@ class Turns:
 
     @property
     def tracing(self) -> float:
-        """As many of them as first calls took."""
+        """Seconds inside the programs that first calls took."""
         return sum(group.trainer.tally.tracing for group in self._groups.values())
 
     def group(self, structure: Structure, build: Callable[[], Group]) -> Group:
